@@ -1,0 +1,1 @@
+"""The engine: indexes, the actors that keep them, and what people touch."""

@@ -1,0 +1,1 @@
+"""The tasks that own the engine's state, and their supervisor."""

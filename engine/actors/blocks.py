@@ -1,0 +1,137 @@
+"""Blocks of a table as a search asks for them: from the cache, else from the file.
+
+A cached partition may hold more than a manifest names: folds add at its end, and
+a manifest from before sees the head of it. After a compaction the partition
+starts with other segments and is read anew.
+"""
+
+import sqlite3
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...wal import rows, segments
+from ...wal.catalog import TableRow
+from ...wal.segments import SegmentRef, StoredSegment
+from ...wal.types import Vid
+from ..index.block import Block
+from ..index.cache import Cache
+from ..index.distance import Metric
+from ..index.generation import Generation
+from ..index.segment import Segment
+from .loading import block_rows
+
+VECTORS_SHARE = 0.6
+"""Float32 vectors are cached beside codes when those of the whole table fit in this share."""
+
+
+@dataclass(frozen=True)
+class CachedBlock:
+    """A block, and the segments it was made of, in order; none for a run of a table."""
+
+    refs: tuple[SegmentRef, ...]
+    block: Block
+
+
+BlockCache = Cache[CachedBlock]
+
+
+def unpacked(stored: StoredSegment) -> Segment:
+    """A stored segment as the index knows it."""
+    return Segment(
+        np.frombuffer(stored.vids, "<i8"),
+        np.frombuffer(stored.row_crcs, "<u4"),
+        stored.codes,
+        stored.bounds,
+    )
+
+
+def packed(centroid: int, segment: Segment) -> StoredSegment:
+    """A segment as the file knows it."""
+    return StoredSegment(
+        centroid,
+        len(segment),
+        segment.vids.astype("<i8", copy=False).tobytes(),
+        segment.bounds,
+        segment.row_crcs.astype("<u4", copy=False).tobytes(),
+        segment.codes,
+    )
+
+
+class TableReader:
+    """Reads one table on one connection, in a worker thread."""
+
+    def __init__(self, connection: sqlite3.Connection, table: TableRow, cache: BlockCache) -> None:
+        self._connection = connection
+        self._table = table
+        self._cache = cache
+        self._keeps_vectors = table.live * table.dim * 4 <= VECTORS_SHARE * cache.nbytes_max
+
+    def fetch(self, vids: NDArray[np.int64]) -> NDArray[np.float32]:
+        """float32 (n, d) of these versions, in their order."""
+        ascending, where = np.unique(vids, return_inverse=True)
+        block = rows.read_vectors(self._connection, self._table.id, ascending, self._table.dim)
+        return block.vectors[where]
+
+    def partition(self, generation: Generation, centroid: int, refs: Sequence[SegmentRef]) -> Block:
+        """The rows of `refs`, all the segments a manifest names for a partition."""
+        key = ("partition", generation.row.id, centroid)
+        wanted = tuple(refs)
+        known = self._cache.get(key)
+        if known is not None and known.refs[: len(wanted)] == wanted:
+            if len(known.refs) == len(wanted):
+                return known.block
+            return known.block.head(sum(ref.n for ref in wanted))
+        if known is not None and known.refs == wanted[: len(known.refs)]:
+            block = known.block
+            for ref in wanted[len(known.refs) :]:
+                segment = self._segment(ref)
+                block = block.extended(segment, self._vectors(generation, segment.vids))
+        else:
+            block = self._assembled(generation, centroid, wanted)
+        self._cache.put(key, CachedBlock(wanted, block), block.nbytes)
+        return block
+
+    def _assembled(
+        self, generation: Generation, centroid: int, refs: Sequence[SegmentRef]
+    ) -> Block:
+        parts = [self._segment(ref) for ref in refs]
+        vectors = self._vectors(generation, np.concatenate([part.vids for part in parts]))
+        of = generation.centroids[centroid]
+        return Block.of(generation.codec, generation.metric, of, parts, vectors)
+
+    def _segment(self, ref: SegmentRef) -> Segment:
+        return unpacked(segments.read(self._connection, ref.id))
+
+    def _vectors(
+        self, generation: Generation, vids: NDArray[np.int64]
+    ) -> NDArray[np.float32] | None:
+        if generation.codec == "flat" or not self._keeps_vectors:
+            return None
+        return self.fetch(vids)
+
+    def runs(self, metric: Metric, first: Vid, until: Vid, high: Vid) -> Iterator[Block]:
+        """All stored rows from `first` to before `until`, run by run, for an exact search.
+
+        `first` is where a run begins. A run that ends below `high`, the first vid not
+        yet given out, never changes (what is purged from it has ended before any
+        snapshot that could ask), so it is cached; the last one still grows. Beside a
+        foreign owner nothing tells what was purged, so there runs are not cached.
+        """
+        step = block_rows(self._table.dim)
+        for start in range(first, until, step):
+            key = ("run", self._table.id, metric, start)
+            known = self._cache.get(key)
+            if known is not None:
+                yield known.block
+                continue
+            block = self._run(metric, Vid(start), Vid(min(start + step, high)))
+            if self._cache.keeps_runs and start + step <= high:
+                self._cache.put(key, CachedBlock((), block), block.nbytes)
+            yield block
+
+    def _run(self, metric: Metric, first: Vid, until: Vid) -> Block:
+        stored = rows.read_block(self._connection, self._table.id, first, until, self._table.dim)
+        return Block.plain(metric, stored.vids, stored.vectors)

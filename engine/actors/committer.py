@@ -1,0 +1,339 @@
+"""The Committer: the one that writes.
+
+It owns the write connection, the next LSN and the next vids. It drains its
+inbox and writes what has come as one group: one SQLite transaction, one fsync,
+however many waited.
+
+    inbox     c1 c2 chore c3 ...
+    turn 1    [ group: c1 c2 c3 ]  publish, answer
+    turn 2    [ chore: a slice of at most 1 MB ]
+    turn 3    [ checkpoint, when SQLite's WAL has grown ]
+
+Others hand it their writes as chores: segments, folds, truncation, drops, the
+swap. Commits go first, but a chore gets its turn when the commits since the
+last one took four times as long as it did: about a fifth of the time is theirs.
+
+Nothing else happens during a turn: between the moment a chore `start`s and the
+moment it has `finish`ed, the committed state does not change.
+"""
+
+import contextlib
+import logging
+import sqlite3
+import time
+from collections import deque
+from collections.abc import Callable
+from copy import copy
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+import trio
+
+from ...txn.commit import Progress
+from ...txn.group import GroupResult, commit, roll_back, write_group
+from ...txn.writes import CommitRequest, Outcome
+from ...wal.blocking import run_blocking
+from ...wal.errors import (
+    CentroiDBError,
+    ClosedError,
+    CommitOutcomeUnknown,
+    RetryError,
+    translate,
+)
+from .promise import Promise
+from .state import State
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+CHORE_SHARE = 4.0
+"""Commits get this many times the time of chores while both wait."""
+
+
+@dataclass(frozen=True, eq=False)
+class Commit:
+    """A request to commit."""
+
+    request: CommitRequest
+    published: Callable[[Outcome], None] | None = None
+    """Called on the event loop in the turn that made it visible."""
+    promise: Promise[Outcome] = field(default_factory=Promise)
+
+
+@dataclass(frozen=True, eq=False)
+class Chore:
+    """A write that is not a commit, in a transaction of its own.
+
+    `start` runs on the event loop in the turn and returns what the writing
+    thread is to do; `finish` gets its result, on the event loop, in the same
+    turn. What `finish` returns is the answer.
+    """
+
+    start: Callable[[], Callable[[sqlite3.Connection], Any]]
+    finish: Callable[[Any], Any]
+    promise: Promise[Any] = field(default_factory=Promise)
+
+
+@dataclass(frozen=True)
+class WriteGroup:
+    """Effect: write these commits as one group."""
+
+    commits: list[Commit]
+
+
+@dataclass(frozen=True)
+class RunChore:
+    """Effect: run this chore."""
+
+    chore: Chore
+
+
+@dataclass(frozen=True, eq=False)
+class Checkpoint:
+    """Effect, and a request for it: close the readers' gate and empty SQLite's WAL."""
+
+    promise: Promise[None] = field(default_factory=Promise)
+
+
+Effect = WriteGroup | RunChore | Checkpoint
+Message = Commit | Chore | Checkpoint
+
+
+class Committer:
+    """See the module. `run` is its task; `commit` and `do` are called by others' tasks."""
+
+    def __init__(self, state: State, indexer_wake: Callable[[], None]) -> None:
+        self._state = state
+        self._indexer_wake = indexer_wake
+        self._send, self._receive = trio.open_memory_channel[Message](state.limits.queue_requests)
+        """The inbox, bounded: whoever finds it full waits."""
+        self._commits: deque[Commit] = deque()
+        self._chores: deque[Chore | Checkpoint] = deque()
+        self._chore_credit_s = 0.0
+        """Time owed to chores; grows while commits go first."""
+        self._checkpoint_at_bytes = state.limits.sqlite_wal_bytes
+
+    def __repr__(self) -> str:
+        return f"<Committer: {len(self._commits)} commits, {len(self._chores)} chores waiting>"
+
+    async def commit(
+        self, request: CommitRequest, published: Callable[[Outcome], None] | None = None
+    ) -> Outcome:
+        """Commit `request`, waiting first while an index lags too far behind."""
+        self._state.require_writable()
+        await self._wait_for_indexes()
+        outcome: Outcome = await self._ask(Commit(request, published))
+        return outcome
+
+    async def do(
+        self,
+        start: Callable[[], Callable[[sqlite3.Connection], T]],
+        finish: Callable[[T], R],
+    ) -> R:
+        """Run a chore and return what `finish` made of it."""
+        answer: R = await self._ask(Chore(start, finish))
+        return answer
+
+    async def write(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """Run a chore that needs nothing from the event loop."""
+        return await self.do(lambda: work, lambda result: result)
+
+    async def checkpoint(self) -> None:
+        """Make a checkpoint now."""
+        await self._ask(Checkpoint())
+
+    async def _ask(self, message: Message) -> Any:
+        self._state.require_sound()
+        try:
+            await self._send.send(message)
+        except trio.BrokenResourceError:
+            self._state.require_sound()
+            raise ClosedError("the database is closed") from None
+        return await message.promise.wait()
+
+    async def _wait_for_indexes(self) -> None:
+        limits = self._state.limits
+        began = time.perf_counter()
+        while True:
+            rows, nbytes = self._state.lag()
+            if self._state.brakes:
+                await next(iter(self._state.brakes)).wait()
+            elif rows <= limits.lag_rows and nbytes <= limits.lag_bytes:
+                break
+            else:
+                await self._state.filed.wait()
+            self._state.require_writable()
+        self._state.waited_s += time.perf_counter() - began
+
+    async def run(self) -> None:
+        """The task: until it is cancelled."""
+        try:
+            while True:
+                self._take(await self._receive.receive())
+                await self._work_off()
+        except Exception as error:
+            self._state.die(error)
+            raise
+        finally:
+            self._refuse_all()
+
+    async def _work_off(self) -> None:
+        """Carry out effects until nothing waits."""
+        while True:
+            self._drain()
+            effect = self.step()
+            if effect is None:
+                return
+            with trio.CancelScope(shield=True):
+                await self._carry_out(effect)
+
+    def _take(self, message: Message) -> None:
+        if isinstance(message, Commit):
+            self._commits.append(message)
+        else:
+            self._chores.append(message)
+
+    def _drain(self) -> None:
+        while len(self._commits) < self._state.limits.queue_requests:
+            try:
+                self._take(self._receive.receive_nowait())
+            except trio.WouldBlock:
+                return
+
+    def step(self) -> Effect | None:
+        """Decide the next turn; takes from the queues what it will carry out."""
+        if self._state.file.sqlite_wal_bytes() >= self._checkpoint_at_bytes:
+            return Checkpoint()
+        if self._chores and (not self._commits or self._chore_credit_s > 0):
+            chore = self._chores.popleft()
+            if not chore.promise.take():
+                return self.step()
+            return chore if isinstance(chore, Checkpoint) else RunChore(chore)
+        group = self._next_group()
+        return WriteGroup(group) if group else None
+
+    def _next_group(self) -> list[Commit]:
+        group: list[Commit] = []
+        nbytes = 0
+        while self._commits and nbytes < self._state.limits.group_bytes:
+            message = self._commits.popleft()
+            if message.promise.take():
+                group.append(message)
+                nbytes += message.request.nbytes
+        return group
+
+    async def _carry_out(self, effect: Effect) -> None:
+        began = time.perf_counter()
+        if isinstance(effect, WriteGroup):
+            await self._write_group(effect.commits)
+            self._chore_credit_s += (time.perf_counter() - began) / CHORE_SHARE
+        elif isinstance(effect, RunChore):
+            await self._run_chore(effect.chore)
+            self._chore_credit_s = min(0.0, self._chore_credit_s - (time.perf_counter() - began))
+        else:
+            await self._checkpoint()
+            if self._state.failed is None:
+                effect.promise.keep(None)
+            else:
+                effect.promise.fail(_copy_of(self._state.failed))
+
+    async def _write_group(self, commits: list[Commit]) -> None:
+        state = self._state
+        before = Progress(state.heads, state.last_crc)
+        requests = [message.request for message in commits]
+        try:
+            state.require_sound()
+            state.file.require_in_place()
+            result = await run_blocking(write_group, state.file.writer, before, requests)
+        except Exception as error:  # noqa: BLE001 - it becomes the answer of every waiting caller
+            self._refuse(commits, error)
+            return
+        try:
+            self._publish(commits, result)
+        except Exception as error:
+            for message in commits:  # it is committed, but nobody can be told what
+                message.promise.fail(CommitOutcomeUnknown(f"publishing failed: {error!r}"))
+            raise
+
+    def _publish(self, commits: list[Commit], result: GroupResult) -> None:
+        self._state.publish(result.progress)
+        for message, answer in zip(commits, result.answers, strict=True):
+            if isinstance(answer, Outcome):
+                if message.published is not None:
+                    message.published(answer)
+                message.promise.keep(answer)
+            else:
+                message.promise.fail(answer)
+        self._indexer_wake()
+
+    def _refuse(self, messages: list[Commit] | list[Chore], error: Exception) -> None:
+        typed = self._typed(error)
+        for message in messages:
+            message.promise.fail(_copy_of(typed))
+        if not isinstance(typed, CentroiDBError):
+            raise error
+
+    def _typed(self, error: Exception) -> Exception:
+        """The error callers get; one that the disk reported also stops the writes."""
+        typed = translate(error, "writing") or error
+        io_error = getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_IOERR
+        if isinstance(typed, CommitOutcomeUnknown) or io_error:
+            assert isinstance(typed, CentroiDBError)
+            self._state.fail(typed)
+        return typed
+
+    async def _run_chore(self, chore: Chore) -> None:
+        try:
+            self._state.require_sound()
+            work = chore.start()
+            result = await run_blocking(_in_transaction, self._state.file.writer, work)
+            chore.promise.keep(chore.finish(result))
+        except Exception as error:  # noqa: BLE001 - it becomes the answer of the waiting caller
+            self._refuse([chore], error)
+
+    async def _checkpoint(self) -> None:
+        """One checkpoint, most of it while readers go on.
+
+        Beside a foreign reader the WAL can not be emptied and grows on for a while.
+        """
+        limit = self._state.limits.sqlite_wal_bytes
+        try:
+            await run_blocking(self._state.file.backfill)
+            async with self._state.pool.drained():
+                await run_blocking(self._state.file.checkpoint)
+        except RetryError as error:
+            log.warning("the WAL grows on: %s", error)  # no room, or somebody's lock
+        except CentroiDBError as error:
+            self._state.fail(error)
+        self._checkpoint_at_bytes = self._state.file.sqlite_wal_bytes() + limit
+
+    def _refuse_all(self) -> None:
+        """The task ends: whoever waits, or comes later, gets an error instead of silence."""
+        error = self._state.failed or ClosedError("the database was closed while the call waited")
+        left: list[Message] = [*self._commits, *self._chores]
+        with contextlib.suppress(trio.WouldBlock):
+            while True:
+                left.append(self._receive.receive_nowait())
+        self._receive.close()
+        for message in left:
+            message.promise.fail(_copy_of(error))
+
+
+def _copy_of(error: Exception) -> Exception:
+    """One error for each caller: what one notes on it is not the others' business."""
+    copied = copy(error)
+    copied.__cause__ = error.__cause__
+    return copied
+
+
+def _in_transaction(connection: sqlite3.Connection, work: Callable[[sqlite3.Connection], T]) -> T:
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        result = work(connection)
+    except BaseException:
+        roll_back(connection)
+        raise
+    commit(connection)
+    return result

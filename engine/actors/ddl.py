@@ -1,0 +1,112 @@
+"""CREATE and DROP as commits: what each does to the file, and to memory when it is published."""
+
+import sqlite3
+from dataclasses import replace
+
+from ...txn.writes import CommitRequest, Ddl, Outcome
+from ...wal import catalog, schema
+from ...wal.catalog import TableRow
+from ...wal.errors import InputError
+from ...wal.types import IndexId, KeyType, Lsn, TableId
+from ..index.parameters import IndexParameters
+from .committer import Committer
+from .indexes import IndexState
+from .state import State
+
+
+async def create_table(
+    committer: Committer, name: str, dim: int, metric: str, key_type: KeyType
+) -> TableId:
+    """Commit a new table; InputError when the name is taken."""
+
+    def change(connection: sqlite3.Connection, lsn: Lsn) -> TableId:
+        if _taken(connection, "tables", name):
+            raise InputError(f"table {name!r} exists already")
+        table = catalog.insert_table(connection, name, dim, metric, key_type, lsn)
+        schema.create_storage(connection, table, key_type)
+        return table
+
+    outcome = await committer.commit(CommitRequest([Ddl("create_table", None, change)]))
+    made: TableId = outcome.made
+    return made
+
+
+async def drop_table(state: State, committer: Committer, table: TableRow) -> None:
+    """Commit the end of a table and of its indexes. Snapshots from before still see it."""
+
+    def change(connection: sqlite3.Connection, lsn: Lsn) -> None:
+        for index in catalog.read_indexes(connection):
+            if index.table == table.id:
+                _retire(connection, index.id)
+        catalog.mark_table_dropped(connection, table.id, lsn)
+
+    def published(_: Outcome) -> None:
+        for index in [each for each in state.indexes.values() if each.row.table == table.id]:
+            _forget(state, index)
+
+    request = CommitRequest([Ddl("drop_table", table.id, change)])
+    await committer.commit(request, published)
+
+
+async def create_index(
+    state: State, committer: Committer, table: TableRow, name: str, parameters: IndexParameters
+) -> IndexState:
+    """Commit a new index that has no generation yet; InputError when the name is taken.
+
+    It is reserved for the caller, who builds it and ends the reservation.
+    """
+    stored = parameters.to_json()
+
+    def change(connection: sqlite3.Connection, lsn: Lsn) -> IndexId:
+        if _taken(connection, "indexes", name):
+            raise InputError(f"index {name!r} exists already")
+        metric = parameters.metric
+        return catalog.insert_index(connection, name, table.id, metric, stored, lsn)
+
+    def published(outcome: Outcome) -> None:
+        made: IndexId = outcome.made
+        row = catalog.IndexRow(
+            made, name, table.id, parameters.metric, stored, None, outcome.lsn, None
+        )
+        state.indexes[made] = IndexState(row, reserved=True)
+
+    request = CommitRequest([Ddl("create_index", table.id, change)])
+    outcome = await committer.commit(request, published)
+    return state.indexes[outcome.made]
+
+
+async def drop_index(state: State, committer: Committer, index: IndexState) -> None:
+    """Commit the end of an index. Snapshots from before still use it."""
+
+    def change(connection: sqlite3.Connection, lsn: Lsn) -> None:
+        _retire(connection, index.row.id)
+        catalog.mark_index_dropped(connection, index.row.id, lsn)
+
+    request = CommitRequest([Ddl("drop_index", index.row.table, change)])
+    await committer.commit(request, lambda _: _forget(state, index))
+
+
+def _taken(connection: sqlite3.Connection, kind: str, name: str) -> bool:
+    return (
+        connection.execute(
+            f"SELECT 1 FROM {kind} WHERE name = ? AND dropped_lsn IS NULL", (name,)
+        ).fetchone()
+        is not None
+    )
+
+
+def _retire(connection: sqlite3.Connection, index: IndexId) -> None:
+    connection.execute("UPDATE generations SET state = 'retired' WHERE index_id = ?", (index,))
+
+
+def _forget(state: State, index: IndexState) -> None:
+    """In the turn of the drop: no new search uses it, a build of it ends."""
+    state.indexes.pop(index.row.id, None)
+    if index.active is not None:
+        index.active.row = replace(index.active.row, state="retired")
+        state.retired.append(index.active)
+        index.active = None
+    state.wake_writers()
+    scope = state.builds.get(index.row.id)
+    if scope is not None:
+        scope.cancel()

@@ -1,0 +1,19 @@
+"""What can go wrong with a build, and with an actor."""
+
+from ...wal.errors import CentroiDBError, RetryError, StorageError
+
+
+class JobCancelled(RetryError):
+    """The build was cancelled, or what it built on was dropped; the index is as it was."""
+
+
+class BusyError(RetryError):
+    """The index is being built or rebuilt already: wait for that job."""
+
+
+class RebuildRejected(CentroiDBError):
+    """The new generation did not pass its checks before the swap; the old one stays."""
+
+
+class ActorDied(StorageError):
+    """An actor met an error it did not expect and the database stopped: reopen it."""

@@ -1,0 +1,218 @@
+"""A search, as a worker thread carries it out on one connection.
+
+    rank centroids -> blocks of the probed partitions -> delta -> batches -> scan -> rows
+
+An exact search has one source instead: the table's rows, a few runs at a time, so
+that no reader is busy for long and a checkpoint need not wait for it.
+"""
+
+import sqlite3
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...txn.deaths import Visibility
+from ...wal import rows
+from ...wal.catalog import TableRow
+from ...wal.types import Key, Vid
+from ..index.block import Block
+from ..index.centroids import CentroidSearch
+from ..index.delta import DeltaView
+from ..index.distance import Metric, nearest
+from ..index.generation import Generation, Manifest
+from ..index.scan import Found, Probe, search
+from .blocks import BlockCache, TableReader
+from .loading import block_rows
+
+ReadCall = Callable[[Callable[..., Any]], Awaitable[Any]]
+"""Runs a function of a connection in a worker thread, in one read transaction."""
+
+
+@dataclass(frozen=True)
+class Query:
+    """What is searched for. vectors: float32 (q, d) as the user gave them."""
+
+    metric: Metric
+    vectors: NDArray[np.float32]
+    k: int
+    with_rows: bool = True
+    """Whether keys and payloads are read, or the vids are enough."""
+
+
+@dataclass(frozen=True)
+class IndexProbe:
+    """How a query goes through an index; everything in it is pinned."""
+
+    generation: Generation
+    search: CentroidSearch
+    manifest: Manifest
+    nprobe: int
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What one query found, nearest first, and what it cost."""
+
+    vids: NDArray[np.int64]
+    distances: NDArray[np.float64]
+    rows_scanned: int
+    rows_reranked: int
+    partitions_probed: int
+    keys: Sequence[Key] = ()
+    payloads: Sequence[str | None] = ()
+    """JSON texts."""
+
+
+RUNS_A_STEP = 4
+"""An exact search reads so many runs of about 4 MB at a time, and lets others in between."""
+
+
+def search_index(
+    connection: sqlite3.Connection,
+    cache: BlockCache,
+    table: TableRow,
+    visibility: Visibility,
+    query: Query,
+    probe: IndexProbe,
+) -> list[Answer]:
+    """One Answer a query vector, through an index."""
+    reader = TableReader(connection, table, cache)
+    probes = _probes(reader, query, visibility.high, probe)
+    found = search(
+        query.metric, query.vectors, probes, query.k, visible=visibility, fetch=reader.fetch
+    )
+    probed = min(probe.nprobe, probe.generation.row.nlist)
+    answers = [_answer(each, probed) for each in found]
+    return add_rows(connection, table, answers) if query.with_rows else answers
+
+
+def search_runs(
+    connection: sqlite3.Connection,
+    cache: BlockCache,
+    table: TableRow,
+    visibility: Visibility,
+    query: Query,
+    first: Vid,
+) -> list[Answer]:
+    """One Answer a query vector, from the few runs that begin at `first`; without rows."""
+    reader = TableReader(connection, table, cache)
+    until = Vid(min(first + step_of(table), visibility.high))
+    blocks = reader.runs(query.metric, first, until, visibility.high)
+    probes = (Probe(block) for block in blocks)
+    found = search(
+        query.metric, query.vectors, probes, query.k, visible=visibility, fetch=reader.fetch
+    )
+    return [_answer(each, 0) for each in found]
+
+
+def step_of(table: TableRow) -> int:
+    """How many vids one step of an exact search covers."""
+    return RUNS_A_STEP * block_rows(table.dim)
+
+
+async def search_exactly(
+    read: ReadCall, cache: BlockCache, table: TableRow, visibility: Visibility, query: Query
+) -> list[Answer]:
+    """One Answer a query vector, from every row; each step is one short read."""
+    answers = [_NOTHING] * len(query.vectors)
+    for first in range(0, visibility.high, step_of(table)):
+        some = await read(
+            partial(
+                search_runs,
+                cache=cache,
+                table=table,
+                visibility=visibility,
+                query=query,
+                first=Vid(first),
+            )
+        )
+        answers = [_merged(*both, query.k) for both in zip(answers, some, strict=True)]
+    if query.with_rows:
+        answers = await read(partial(add_rows, table=table, answers=answers))
+    return answers
+
+
+def _answer(found: Found, probed: int) -> Answer:
+    return Answer(found.vids, found.distances, found.rows_scanned, found.rows_reranked, probed)
+
+
+_NOTHING = Answer(np.empty(0, np.int64), np.empty(0), 0, 0, 0)
+
+
+def _merged(one: Answer, other: Answer, k: int) -> Answer:
+    """The nearest of two answers to one query, over rows that are not in both."""
+    vids = np.concatenate([one.vids, other.vids])
+    distances = np.concatenate([one.distances, other.distances])
+    order = nearest(distances, vids, k)
+    scanned = one.rows_scanned + other.rows_scanned
+    reranked = one.rows_reranked + other.rows_reranked
+    return Answer(vids[order], distances[order], scanned, reranked, 0)
+
+
+def _probes(reader: TableReader, query: Query, high: Vid, probe: IndexProbe) -> Iterator[Probe]:
+    ranked = probe.search.rank(query.vectors, probe.nprobe)
+    segments = probe.manifest.segments
+    for centroid, queries in _askers(ranked):
+        refs = segments.get(centroid)
+        if refs:
+            yield Probe(reader.partition(probe.generation, centroid, refs), queries)
+    for rows_in_memory in _unfolded(probe.manifest, high):
+        yield from _probes_in_memory(query.metric, rows_in_memory, ranked)
+
+
+def _askers(ranked: NDArray[np.int32]) -> Iterator[tuple[int, NDArray[np.intp]]]:
+    """Each probed centroid with the queries that probe it; ranked: int32 (q, nprobe)."""
+    if len(ranked) == 1:
+        alone = np.zeros(1, np.intp)
+        for centroid in ranked[0].tolist():
+            yield centroid, alone
+        return
+    flat = ranked.ravel()
+    order = np.argsort(flat, kind="stable")
+    centroids, starts = np.unique(flat[order], return_index=True)
+    queries = np.split(order // ranked.shape[1], starts[1:])
+    yield from zip(centroids.tolist(), queries, strict=True)
+
+
+def _unfolded(manifest: Manifest, high: Vid) -> Iterator[DeltaView]:
+    """The delta, and the batches this snapshot may see, which are assigned here if need be."""
+    if len(manifest.delta):
+        yield manifest.delta
+    for batch in manifest.batches:
+        if batch.vids[0] < high:
+            yield batch.rows
+
+
+def _probes_in_memory(
+    metric: Metric, view: DeltaView, ranked: NDArray[np.int32]
+) -> Iterator[Probe]:
+    if len(ranked) == 1:
+        chosen = view.of_centroids(ranked[0])
+        if len(chosen):
+            yield Probe(Block.plain(metric, view.vids[chosen], view.vectors[chosen]))
+        return
+    order = np.argsort(view.centroids, kind="stable")
+    filed = view.centroids[order]
+    for centroid, queries in _askers(ranked):
+        start, end = np.searchsorted(filed, [centroid, centroid + 1])
+        chosen = order[start:end]
+        if len(chosen):
+            yield Probe(Block.plain(metric, view.vids[chosen], view.vectors[chosen]), queries)
+
+
+def add_rows(
+    connection: sqlite3.Connection, table: TableRow, answers: list[Answer]
+) -> list[Answer]:
+    """The answers with keys and payloads; CorruptError for a row that is not as it was written."""
+    wanted = sorted({vid for answer in answers for vid in answer.vids.tolist()})
+    stored = rows.fetch(connection, table, wanted)
+    described = []
+    for answer in answers:
+        found = [stored[vid] for vid in answer.vids.tolist()]
+        keys = [row.key for row in found]
+        described.append(replace(answer, keys=keys, payloads=[row.payload for row in found]))
+    return described

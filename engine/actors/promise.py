@@ -1,0 +1,64 @@
+"""What a caller waits on while an actor does its request.
+
+made ---- taken ---- done
+  |         |
+  |         cancelled here: it is finished first, then the caller goes
+  cancelled here: withdrawn, the actor skips it
+"""
+
+import math
+from typing import Generic, TypeVar
+
+import trio
+
+T = TypeVar("T")
+
+
+class Promise(Generic[T]):
+    """One answer, once. Used on the event loop only."""
+
+    def __init__(self) -> None:
+        self._taken = trio.Event()
+        self._done = trio.Event()
+        self._value: T | None = None
+        self._error: BaseException | None = None
+        self.withdrawn = False
+
+    def take(self) -> bool:
+        """The actor begins; False when the caller has withdrawn."""
+        self._taken.set()
+        return not self.withdrawn
+
+    def keep(self, value: T) -> None:
+        """The answer; whoever waits goes on."""
+        if not self._done.is_set():
+            self._value = value
+            self._finish()
+
+    def fail(self, error: BaseException) -> None:
+        """The answer is an error; a promise kept already stays kept."""
+        if not self._done.is_set():
+            self._error = error
+            self._finish()
+
+    def _finish(self) -> None:
+        self._taken.set()
+        self._done.set()
+
+    async def wait(self) -> T:
+        """Wait for the answer. Cancelled before it is taken, the request is withdrawn.
+
+        Taken in the very moment of the cancellation it is answered: who is told
+        Cancelled can rely on it that nothing was done.
+        """
+        try:
+            await self._taken.wait()
+        except trio.Cancelled:
+            if not self._taken.is_set():
+                self.withdrawn = True
+                raise
+        with trio.CancelScope(deadline=math.inf, shield=True):
+            await self._done.wait()
+        if self._error is not None:
+            raise self._error
+        return self._value  # type: ignore[return-value]  # kept: T may itself be None

@@ -1,0 +1,335 @@
+"""The Rebuilder: one build of one index, online.
+
+    lsn    S0 ---------------------------------------------- now
+    rows   |  static phase: on S0 alone      | catch-up | verify | swap
+    others |  searches and commits go on ...                     |  ... on the new generation
+
+It owns its job and its generation until the swap, runs in the task of whoever
+asked for it, and leaves nothing behind if it is cut short: a generation that
+was not swapped in is dropped, now or at the next open. A new generation that
+would find less than the old one, for as many rows read, is rejected (`gate`).
+"""
+
+import contextlib
+import math
+import sqlite3
+import time
+from collections.abc import Callable
+from contextlib import aclosing
+from dataclasses import dataclass, replace
+from functools import partial
+
+import numpy as np
+import trio
+from numpy.typing import NDArray
+
+from ...txn.snapshot import Snapshot
+from ...wal import catalog, segments
+from ...wal.catalog import GenerationRow, TableRow
+from ...wal.errors import CentroiDBError
+from ...wal.segments import SegmentRef
+from ...wal.types import GenerationId, JobId, Lsn, SegmentId
+from ..index.delta import Delta
+from ..index.generation import Generation
+from ..index.health import imbalance
+from ..index.parameters import IndexParameters
+from .blas import one_blas_thread
+from .catch_up import CatchUp, Position
+from .committer import Committer
+from .errors import BusyError, JobCancelled
+from .folding import stage
+from .gate import require_recall
+from .indexes import IndexState
+from .loading import by_partition
+from .progress import Event, Phase, Progress
+from .state import State
+from .static_phase import Assigned, StaticPhase
+from .swap import Swap, verify_rows
+from .wide import leaves
+
+JOB_ROW_EVERY_S = 0.25
+
+Listener = Callable[[Event], None]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a build did. Times in seconds; `imbalance_before` is None for a first build."""
+
+    index: str
+    generation: int
+    nlist: int
+    rows: int
+    rows_caught_up: int
+    seconds: float
+    writers_held_s: float
+    imbalance_before: float | None
+    imbalance_after: float
+
+
+class Rebuilder:
+    """See the module. `run` builds; `listener` gets each event, on the event loop."""
+
+    def __init__(
+        self,
+        state: State,
+        committer: Committer,
+        index: IndexState,
+        parameters: IndexParameters,
+        *,
+        parallel: int,
+        listener: Listener,
+        ended: Callable[[], None],
+    ) -> None:
+        self._state = state
+        self._committer = committer
+        self._index = index
+        self._parameters = parameters
+        self._parallel = parallel
+        self._listener = listener
+        self._ended = ended
+        """Tells the Indexer and the Sweeper that there may be something to do."""
+        self._progress = Progress(index.row.id, parallel)
+        self._job_row_at = 0.0
+        self._assigned: Assigned | None = None
+        """Where the static phase put the rows at S0; the gate asks."""
+        self._s0: Snapshot | None = None
+        """Pinned from the begin to the end of the build."""
+
+    def __repr__(self) -> str:
+        event = self._progress.latest
+        return f"<Rebuilder of {self._index.row.name!r}: {event.phase}, {event.fraction:.0%}>"
+
+    async def run(self) -> Outcome:
+        """Build and swap. Raises BusyError, JobCancelled, RebuildRejected or a storage error."""
+        if self._index.building:
+            raise BusyError(f"index {self._index.row.name!r} is being built already")
+        self._index.building = True
+        scope = trio.CancelScope()
+        self._state.builds[self._index.row.id] = scope
+        try:
+            with scope, one_blas_thread():
+                return await self._run()
+        finally:
+            del self._state.builds[self._index.row.id]
+            self._index.building = False
+        self._state.require_open()
+        raise JobCancelled(f"the build of index {self._index.row.name!r} was cancelled")
+
+    async def _run(self) -> Outcome:
+        try:
+            await self._begin()
+            generation = await self._static_phase()
+            outcome = await self._follow_and_swap(generation)
+        except BaseException as error:
+            await self._clear_away(error)
+            raise
+        finally:
+            if self._s0 is not None:
+                self._state.snapshots.close(self._s0)
+        self._ended()
+        return outcome
+
+    async def _begin(self) -> None:
+        """Pin S0 and make it durable, in one turn: no commit and no truncation comes between."""
+        row, job = await self._committer.do(self._pin, lambda written: written)
+        self._row = row
+        self._progress.job, self._progress.generation = job, row.id
+
+    def _pin(self) -> Callable[[sqlite3.Connection], tuple[GenerationRow, JobId]]:
+        heads = self._state.heads
+        table = heads.tables.get(self._index.row.table)
+        if table is None:
+            raise JobCancelled(f"the table of index {self._index.row.name!r} was dropped")
+        self._table = table
+        self._s0 = self._state.snapshots.open(heads, math.inf)
+        planned = self._planned(table, heads.lsn)
+
+        def work(connection: sqlite3.Connection) -> tuple[GenerationRow, JobId]:
+            row = replace(planned, id=catalog.insert_generation(connection, planned))
+            job = replace(self._progress.row("running"), generation=row.id)
+            return row, catalog.put_job(connection, job)
+
+        return work
+
+    def _planned(self, table: TableRow, lsn: Lsn) -> GenerationRow:
+        parameters = self._parameters
+        return GenerationRow(
+            id=GenerationId(0),
+            index=self._index.row.id,
+            state="building",
+            s0_lsn=lsn,
+            s0_high=table.next_vid,
+            fold_lsn=lsn,
+            fold_vid=table.next_vid,
+            nlist=0,
+            seed=parameters.seed,
+            codec=parameters.codec_for(table.dim),
+            metric=parameters.metric,
+            centroid_search=parameters.centroid_search,
+            rows_at_build=0,
+            drift_baseline=0.0,
+            built_at_ns=time.time_ns(),
+            sealed=SegmentId(0),
+        )
+
+    async def _static_phase(self) -> Generation:
+        assert self._s0 is not None
+        phase = StaticPhase(
+            self._state.pool,
+            self._table,
+            self._state.visibility(self._table, self._s0.lsn),
+            self._parameters,
+            parallel=self._parallel,
+            report=self._report,
+        )
+        versions = await phase.versions()
+        centroids = await phase.train(versions)
+        search = await phase.search_of(centroids)
+        assigned = await phase.assign(versions, search)
+        trimmed = phase.trimmed(assigned, centroids)
+        if trimmed is not None:
+            centroids, search = trimmed, await phase.search_of(trimmed)
+            assigned = await phase.assign(versions, search)
+        self._assigned = assigned
+        self._row = replace(
+            self._row,
+            nlist=len(centroids),
+            rows_at_build=len(versions.vids),
+            drift_baseline=assigned.drift_baseline,
+        )
+        await self._store_centroids(centroids)
+        refs: list[SegmentRef] = []
+        slice_bytes = self._state.limits.slice_bytes
+        async with aclosing(phase.windows(assigned, centroids, slice_bytes)) as encoded:
+            async for pieces in encoded:
+                refs += await stage(self._committer, self._row.id, pieces, slice_bytes)
+        self._row = replace(self._row, sealed=SegmentId(max((ref.id for ref in refs), default=0)))
+        delta = Delta(self._table.dim)
+        return Generation(self._table.id, self._row, centroids, search, by_partition(refs), delta)
+
+    async def _store_centroids(self, centroids: NDArray[np.float32]) -> None:
+        row = self._row
+        raw = np.ascontiguousarray(centroids, "<f4")
+        for first, part in segments.centroid_parts(raw.tobytes(), 4 * raw.shape[1]):
+            n = len(part) // (4 * raw.shape[1])
+            await self._committer.write(
+                partial(segments.write_centroids, generation=row.id, first=first, part=part, n=n)
+            )
+        await self._committer.write(
+            lambda c: catalog.update_generation(
+                c,
+                row.id,
+                state="catching_up",
+                nlist=row.nlist,
+                rows_at_build=row.rows_at_build,
+                drift_baseline=row.drift_baseline,
+            )
+        )
+
+    async def _follow_and_swap(self, generation: Generation) -> Outcome:
+        assert self._s0 is not None
+        s0 = Position(self._s0.heads, self._table)
+        catch_up = CatchUp(self._state, self._committer, generation, s0, self._report_lag)
+        old = self._index.active
+        before = imbalance(old.partition_sizes()) if old is not None else None
+        await catch_up.run()
+        await self._report("verify", 0, 1)
+        if old is not None and self._is_comparable(old, generation):
+            await self._pass_gate(old, generation)
+        await self._reach_the_end(catch_up, generation)
+        swap = Swap(self._state, self._index, generation, catch_up.position, self._parameters)
+        await self._report("swap", 0, 1)
+        await self._committer.do(swap.start, swap.finish)
+        with trio.CancelScope(shield=True):  # what is swapped in is done
+            await self._report("swap", 1, 1)
+            await self._write_job_row("done")
+        return Outcome(
+            index=self._index.row.name,
+            generation=generation.row.id,
+            nlist=generation.row.nlist,
+            rows=generation.row.rows_at_build,
+            rows_caught_up=catch_up.rows,
+            seconds=self._progress.latest.elapsed_s,
+            writers_held_s=catch_up.held_s,
+            imbalance_before=before,
+            imbalance_after=imbalance(generation.partition_sizes()),
+        )
+
+    def _is_comparable(self, old: Generation, new: Generation) -> bool:
+        """Whether recall at equal rows read tells a bad build from a good one.
+
+        It does not on a few rows; and with fewer partitions, which somebody asked
+        for, a build can only lose.
+        """
+        rows = new.row.rows_at_build >= self._state.limits.gate_rows
+        return rows and old.metric == new.metric and new.row.nlist >= old.row.nlist
+
+    async def _pass_gate(self, old: Generation, generation: Generation) -> None:
+        assert self._s0 is not None
+        assert self._assigned is not None
+        visibility = self._state.visibility(self._table, self._s0.lsn)
+        await require_recall(self._state, self._table, visibility, self._assigned, old, generation)
+
+    async def _reach_the_end(self, catch_up: CatchUp, generation: Generation) -> None:
+        """Catch up and verify, until nothing much was committed meanwhile.
+
+        The first time writers go on during verification; should that leave too
+        much to swap, they are held back the next time.
+        """
+        hold = False
+        while True:
+            await catch_up.run()
+            self._progress.held_s = catch_up.held_s
+            await self._report("verify", 0, 1)
+            async with catch_up.holding(hold):
+                if hold:
+                    await catch_up.apply()
+                await self._verify(catch_up.position, generation)
+                if catch_up.lag() <= self._state.limits.catch_up_rows:
+                    return
+            hold = True
+
+    async def _verify(self, position: Position, generation: Generation) -> None:
+        visibility = self._state.visibility(position.table, position.lsn)
+        await self._state.pool.read(lambda c: verify_rows(c, generation, position, visibility))
+
+    async def _report(self, phase: Phase, rows: int, rows_total: int, lag: int = 0) -> None:
+        self._listener(self._progress.event(phase, rows, rows_total, lag))
+        now = time.monotonic()
+        if now >= self._job_row_at:
+            self._job_row_at = now + JOB_ROW_EVERY_S
+            await self._write_job_row("running")
+
+    async def _report_lag(self, lag: int) -> None:
+        await self._report("catch up", 0, 1, lag)
+
+    async def _write_job_row(self, state: str, message: str = "") -> None:
+        row = self._progress.row(state, message)
+        await self._committer.write(lambda c: catalog.put_job(c, row))
+
+    async def _clear_away(self, error: BaseException) -> None:
+        """A generation that was not swapped in is dropped; if not now, then at the next open."""
+        generation = self._progress.generation
+        active = self._index.active
+        if not generation or self._state.failed is not None:
+            return
+        if active is not None and active.row.id == generation:
+            return
+        state = "cancelled" if _is_cancellation(error) else "failed"
+        row = self._progress.row(state, "" if state == "cancelled" else str(error))
+
+        def work(connection: sqlite3.Connection) -> None:
+            catalog.update_generation(connection, generation, state="retired")
+            catalog.put_job(connection, row)
+
+        with trio.CancelScope(shield=True), contextlib.suppress(CentroiDBError):
+            await self._committer.write(work)
+            self._state.abandoned.append(generation)
+            self._ended()
+
+
+def _is_cancellation(error: BaseException) -> bool:
+    """Whether it is a cancellation, or a group of nothing else."""
+    errors = leaves(error) if isinstance(error, BaseExceptionGroup) else [error]
+    return all(isinstance(each, trio.Cancelled | JobCancelled) for each in errors)

@@ -1,0 +1,181 @@
+"""The Searcher: takes searches, answers them in worker threads, many at a time as one.
+
+    searches    s1        s2 s3 s4 s5          s6
+    workers     [ s1 ]    |
+                  [ s2 ]  gathered while both are busy
+                       [ s3 s4 s5 ]            one pass over the partitions they share
+
+A search starts at once while a worker is free. While all are busy, searches
+that ask the same thing of the same state (index, snapshot, nprobe, k) wait
+together and become one batch, so that a partition is brought in once for all.
+"""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+import trio
+
+from ...txn.deaths import Visibility
+from ...wal.catalog import TableRow
+from ...wal.errors import ClosedError, CorruptError
+from .lookup import Answer, IndexProbe, Query, search_exactly, search_index
+from .promise import Promise
+from .state import State
+from .wide import unwrapped
+
+QUERIES_A_BATCH = 256
+INBOX = 1_024
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, eq=False)
+class Search:
+    """A request: what `search_index` takes, and the promise of its answers."""
+
+    table: TableRow
+    visibility: Visibility
+    query: Query
+    probe: IndexProbe
+    promise: Promise[list[Answer]] = field(default_factory=Promise)
+
+    def alike(self) -> tuple[Any, ...]:
+        """Requests that are equal in this can be answered in one pass."""
+        probe, query = self.probe, self.query
+        return (
+            self.visibility.batch_key(),
+            probe.generation.row.id,
+            id(probe.search),
+            probe.nprobe,
+            query.metric,
+            query.k,
+            query.with_rows,
+        )
+
+
+@dataclass(frozen=True)
+class LookUp:
+    """Effect: answer these requests together."""
+
+    requests: Sequence[Search]
+
+
+class Searcher:
+    """See the module. `run` is its task; `search` is called by others' tasks."""
+
+    def __init__(self, state: State, workers: int) -> None:
+        self._state = state
+        self._free = trio.Semaphore(workers)
+        """Workers that are not busy."""
+        self._send, self._receive = trio.open_memory_channel[Search](INBOX)
+        self._waiting: list[Search] = []
+        """Requests taken from the inbox; no more than the inbox holds."""
+
+    def __repr__(self) -> str:
+        return f"<Searcher: {len(self._waiting)} waiting, {self._free.value} workers free>"
+
+    async def search(self, request: Search) -> list[Answer]:
+        """Answer a request: one Answer a query vector."""
+        try:
+            await self._send.send(request)
+        except trio.BrokenResourceError:
+            self._state.require_sound()
+            raise ClosedError("the database is closed") from None
+        return await request.promise.wait()
+
+    async def run(self) -> None:
+        """The task: until it is cancelled."""
+        try:
+            with unwrapped():
+                await self._take_and_answer()
+        except Exception as error:
+            self._state.die(error)
+            raise
+        finally:
+            self._refuse_all()
+
+    async def _take_and_answer(self) -> None:
+        async with trio.open_nursery() as nursery:
+            while True:
+                if not self._waiting:
+                    self._waiting.append(await self._receive.receive())
+                await self._free.acquire()
+                self._drain()
+                nursery.start_soon(self._carry_out, self.step())
+
+    def _drain(self) -> None:
+        while len(self._waiting) < INBOX:
+            try:
+                self._waiting.append(self._receive.receive_nowait())
+            except trio.WouldBlock:
+                return
+
+    def step(self) -> LookUp:
+        """Take the oldest request and those that can go with it."""
+        alike = self._waiting[0].alike()
+        chosen: list[Search] = []
+        left: list[Search] = []
+        room = QUERIES_A_BATCH
+        for request in self._waiting:
+            fits = not chosen or len(request.query.vectors) <= room
+            if fits and request.alike() == alike:
+                chosen.append(request)
+                room -= len(request.query.vectors)
+            else:
+                left.append(request)
+        self._waiting = left
+        return LookUp([request for request in chosen if request.promise.take()])
+
+    async def _carry_out(self, effect: LookUp) -> None:
+        try:
+            if effect.requests:
+                await self._answer(effect.requests)
+        finally:
+            self._free.release()
+
+    async def _answer(self, requests: Sequence[Search]) -> None:
+        try:
+            with trio.CancelScope(shield=True):
+                answers = await self._look_up(requests)
+        except Exception as error:  # noqa: BLE001 - it becomes the answer of the waiting callers
+            for request in requests:
+                request.promise.fail(error)
+            return
+        for request in requests:
+            n = len(request.query.vectors)
+            request.promise.keep(answers[:n])
+            del answers[:n]
+
+    async def _look_up(self, requests: Sequence[Search]) -> list[Answer]:
+        first = requests[0]
+        vectors = np.concatenate([request.query.vectors for request in requests])
+        query = replace(first.query, vectors=vectors)
+        state = self._state
+        try:
+            answers: list[Answer] = await state.pool.read(
+                partial(
+                    search_index,
+                    cache=state.cache,
+                    table=first.table,
+                    visibility=first.visibility,
+                    query=query,
+                    probe=first.probe,
+                )
+            )
+        except CorruptError as error:  # a damaged index costs time; a damaged row raises again
+            log.warning("index %s: %s; searching exactly", first.probe.generation.row.index, error)
+            return await search_exactly(
+                state.pool.read, state.cache, first.table, first.visibility, query
+            )
+        return answers
+
+    def _refuse_all(self) -> None:
+        self._drain()
+        self._receive.close()
+        error = self._state.failed or ClosedError("the database was closed during the search")
+        for request in self._waiting:
+            request.promise.fail(error)

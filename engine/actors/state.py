@@ -1,0 +1,134 @@
+"""What all actors share: the committed state in memory, and who may change what.
+
+Everything here is read and changed on the event loop only, between two awaits,
+so each step sees and leaves it whole. Worker threads get immutable pieces of it.
+"""
+
+from collections.abc import Iterable
+from copy import copy
+from dataclasses import dataclass, field
+
+import trio
+
+from ...txn.commit import Progress
+from ...txn.deaths import Deaths, Visibility
+from ...txn.head import Heads
+from ...txn.snapshot import SnapshotRegistry
+from ...wal.catalog import TableRow
+from ...wal.checksum import vid_range
+from ...wal.errors import CentroiDBError, ClosedError
+from ...wal.file import DatabaseFile
+from ...wal.limits import Limits
+from ...wal.pool import ReaderPool
+from ...wal.types import GenerationId, IndexId, Lsn, TableId, Vid
+from ..index.generation import Batch, Generation
+from .blocks import BlockCache
+from .errors import ActorDied
+from .indexes import IndexState
+
+
+@dataclass(eq=False)
+class State:
+    """The committed state of an open database."""
+
+    file: DatabaseFile
+    pool: ReaderPool
+    limits: Limits
+    cache: BlockCache
+    heads: Heads
+    """What is committed; replaced by the Committer when it publishes a group."""
+    last_crc: int
+    """The crc of the last log record; as `heads`."""
+    deaths: dict[TableId, Deaths]
+    """When row versions ended; written by the Committer before it replaces `heads`."""
+    indexes: dict[IndexId, IndexState]
+    """Entries come and go by DDL, in the Committer's turn."""
+    retired: list[Generation] = field(default_factory=list)
+    """Generations that were replaced or dropped; the Sweeper takes them away."""
+    abandoned: list[GenerationId] = field(default_factory=list)
+    """Generations that were never swapped in; the Sweeper takes them away."""
+    snapshots: SnapshotRegistry = field(default_factory=SnapshotRegistry)
+    """Opened and closed by readers, expired by the Sweeper."""
+    failed: CentroiDBError | None = None
+    """Why writes are refused since a disk error or the death of an actor; set once."""
+    closing: bool = False
+    """Set once, by closing."""
+    filed: trio.Event = field(default_factory=trio.Event)
+    """Replaced and set when writers may go on: see `wake_writers`."""
+    brakes: set[trio.Event] = field(default_factory=set)
+    """One for each build that can not catch up and holds writers back; it ends each wait itself."""
+    waited_s: float = 0.0
+    """How long writers have waited for indexes and builds in all; added to by the writers."""
+    maintenance: trio.Lock = field(default_factory=trio.Lock)
+    """Held by whoever folds or compacts an active generation."""
+    builds: dict[IndexId, trio.CancelScope] = field(default_factory=dict)
+    """The scopes of the builds that run; closing and dropping cancel them."""
+
+    def require_open(self) -> None:
+        """Raise ClosedError once closing has begun."""
+        if self.closing:
+            raise ClosedError("the database is closed")
+
+    def require_writable(self) -> None:
+        """Raise ClosedError, or the error that stopped the writes."""
+        self.require_open()
+        self.require_sound()
+
+    def require_sound(self) -> None:
+        """Raise the error that stopped the writes; closing itself still writes."""
+        if self.failed is not None:
+            raise copy(self.failed) from self.failed  # each caller may note on his
+
+    def fail(self, error: CentroiDBError) -> None:
+        """No more writes until the database is reopened; the first reason stays."""
+        self.failed = self.failed or error
+        self.wake_writers()
+
+    def die(self, error: Exception) -> None:
+        """An actor met an error that it did not expect: say so to all who wait or come later."""
+        if isinstance(error, CentroiDBError):
+            self.fail(error)
+            return
+        died = ActorDied(f"the database stopped: {error!r}; reopen it")
+        died.__cause__ = error
+        self.fail(died)
+
+    def wake_writers(self) -> None:
+        """Rows were filed, or there are others to wait for, or nobody will file any more."""
+        filed, self.filed = self.filed, trio.Event()
+        filed.set()
+
+    def generations(self, table: TableId) -> Iterable[Generation]:
+        """The active generations of a table's indexes."""
+        for index in self.indexes.values():
+            if index.row.table == table and index.active is not None:
+                yield index.active
+
+    def publish(self, progress: Progress) -> None:
+        """Show a committed group: its rows and deaths, and last its LSN."""
+        for table, head in progress.heads.tables.items():
+            self.deaths.setdefault(table, Deaths(head.next_vid)).reserve(head.next_vid)
+        for born in progress.born:  # of a table dropped in the same group too
+            vids = vid_range(born.first_vid, len(born.rows))
+            self.deaths[born.table].reserve(Vid(born.first_vid + len(born.rows)))
+            for generation in self.generations(born.table):
+                generation.batches.append(
+                    Batch(born.lsn, vids, born.rows.vectors, born.rows.crcs, generation.search)
+                )
+        for ended in progress.ended:
+            self.deaths[ended.table].record(ended.vids, ended.lsn)
+        self.heads, self.last_crc = progress.heads, progress.last_crc
+
+    def horizon(self) -> Lsn:
+        """The oldest LSN that a snapshot may still read at."""
+        return self.snapshots.horizon(self.heads.lsn)
+
+    def visibility(self, head: TableRow, lsn: Lsn) -> Visibility:
+        """What the snapshot (`lsn`, `head`) sees of a table."""
+        return self.deaths[head.id].visibility(head.next_vid, lsn)
+
+    def lag(self) -> tuple[int, int]:
+        """(rows, bytes) not yet filed, in the index that is furthest behind."""
+        active = [index.active for index in self.indexes.values() if index.active is not None]
+        rows = max((generation.lag_rows for generation in active), default=0)
+        return rows, max((generation.lag_bytes for generation in active), default=0)

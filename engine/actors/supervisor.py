@@ -1,0 +1,215 @@
+"""The supervisor: opens the state, runs the actors, and stops everything when one dies.
+
+open     file -> recovery -> state -> Committer, Indexer, Searcher, Sweeper, Monitor
+death    an error that an actor did not expect: writes stop, whoever waits gets
+         the error, later calls too; the database never limps on
+close    new calls are refused, builds are cancelled, deltas folded, actors
+         stopped, readers drained, one checkpoint, one file
+"""
+
+import logging
+import os
+import sqlite3
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+
+import trio
+
+from ...wal import segments
+from ...wal.blocking import run_blocking
+from ...wal.connection import Durability
+from ...wal.errors import CentroiDBError
+from ...wal.file import DatabaseFile, open_file
+from ...wal.limits import Limits
+from ...wal.pool import ReaderPool
+from ...wal.types import GenerationId
+from ..index.cache import Cache
+from ..index.parameters import IndexParameters
+from .committer import Committer
+from .indexer import Indexer
+from .indexes import IndexState
+from .loading import Loaded, load
+from .monitor import Monitor
+from .rebuilder import Listener, Outcome, Rebuilder
+from .searcher import Searcher
+from .state import State
+from .sweeper import Sweeper
+
+log = logging.getLogger(__name__)
+
+CLOSING_FOLD_S = 5.0
+"""A close folds for at most so long; what is left is replayed from the log at the next open."""
+
+
+@dataclass(frozen=True)
+class Opening:
+    """How a database is to be opened."""
+
+    path: str
+    create_missing: bool
+    durability: Durability
+    cache_bytes: int
+    limits: Limits = field(default_factory=Limits)
+
+
+def default_parallel() -> int:
+    """Cores less one, at least one."""
+    return max(1, (os.cpu_count() or 1) - 1)
+
+
+async def open_state(opening: Opening) -> State:
+    """Open and recover the file, and read the committed state."""
+    file, loaded, abandoned = await run_blocking(_open, opening)
+    return State(
+        file=file,
+        pool=ReaderPool(file.open_reader, opening.limits.readers),
+        limits=opening.limits,
+        cache=Cache(opening.cache_bytes),
+        heads=loaded.heads,
+        last_crc=loaded.last_crc,
+        deaths=loaded.deaths,
+        indexes={index.row.id: index for index in loaded.indexes},
+        abandoned=abandoned,
+    )
+
+
+def _open(opening: Opening) -> tuple[DatabaseFile, Loaded, list[GenerationId]]:
+    abandoned: list[GenerationId] = []
+    file = open_file(
+        opening.path,
+        create_missing=opening.create_missing,
+        durability=opening.durability,
+        recover=lambda connection: abandoned.extend(clear_unfinished(connection)),
+    )
+    try:
+        return file, load(file.writer), abandoned
+    except BaseException:
+        file.abandon()
+        raise
+
+
+def clear_unfinished(connection: sqlite3.Connection) -> list[GenerationId]:
+    """What a crash or a close cut short: staged segments, builds and drops under way."""
+    connection.execute(
+        "UPDATE generations SET state = 'retired' WHERE state != 'active' OR index_id IN "
+        "(SELECT id FROM indexes WHERE dropped_lsn IS NOT NULL)"
+    )
+    connection.execute("UPDATE jobs SET state = 'interrupted' WHERE state = 'running'")
+    retired = connection.execute("SELECT id FROM generations WHERE state = 'retired'")
+    found = [GenerationId(row[0]) for row in retired]
+    segments.delete_staged(connection)
+    return found
+
+
+class Supervisor:
+    """The actors of one open database. `run` is started in a nursery by `open_db`."""
+
+    def __init__(self, state: State) -> None:
+        self.state = state
+        self.committer = Committer(state, self._committed)
+        self.indexer = Indexer(state, self.committer)
+        self.searcher = Searcher(state, workers=max(2, os.cpu_count() or 1))
+        self.sweeper = Sweeper(state, self.committer)
+        self.monitor = Monitor(state, self.build)
+        self._actors = trio.CancelScope()
+        self._stopped = trio.Event()
+        self._closed = False
+
+    def __repr__(self) -> str:
+        actors = (self.committer, self.indexer, self.searcher, self.sweeper, self.monitor)
+        return f"<Supervisor: {', '.join(map(repr, actors))}>"
+
+    def _committed(self) -> None:
+        """After each group: who may have something to do now."""
+        self.indexer.wake()
+        if any(map(self.monitor.wants_build, self.state.indexes.values())):
+            self.monitor.wake()
+        horizon, enough = self.state.horizon(), self.state.limits.purge_rows
+        if any(deaths.can_purge(horizon, enough) for deaths in self.state.deaths.values()):
+            self.sweeper.wake()
+
+    def _build_ended(self) -> None:
+        """There are rows to file in a new generation, or a generation to take away."""
+        self.indexer.wake()
+        self.sweeper.wake()
+
+    async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """The task: runs all actors until `close`, or until one dies."""
+        try:
+            with self._actors:
+                async with trio.open_nursery() as nursery:
+                    for actor in (
+                        self.committer,
+                        self.indexer,
+                        self.searcher,
+                        self.sweeper,
+                        self.monitor,
+                    ):
+                        nursery.start_soon(self._watch, actor.run, name=type(actor).__name__)
+                    task_status.started()
+        finally:
+            self._stopped.set()
+
+    async def _watch(self, run: Callable[[], Awaitable[None]]) -> None:
+        try:
+            await run()
+        except Exception as error:
+            log.exception("an actor died")
+            self.state.die(error)
+            self._actors.cancel()
+
+    async def build(
+        self,
+        index: IndexState,
+        *,
+        parameters: IndexParameters | None = None,
+        parallel: int | None = None,
+        listener: Listener = lambda _: None,
+    ) -> Outcome:
+        """Build an index, or build it anew, and swap the result in."""
+        rebuilder = Rebuilder(
+            self.state,
+            self.committer,
+            index,
+            parameters or index.parameters,
+            parallel=parallel or default_parallel(),
+            listener=listener,
+            ended=self._build_ended,
+        )
+        return await rebuilder.run()
+
+    async def close(self) -> bool:
+        """Close the database; True when one file is left. Never raises for the file's sake."""
+        state = self.state
+        state.closing = True
+        state.wake_writers()
+        for scope in list(state.builds.values()):
+            scope.cancel()
+        await self._fold_all()
+        self._actors.cancel()
+        await self._stopped.wait()
+        await state.pool.aclose()
+        self._closed = True
+        if state.failed is not None:
+            await run_blocking(state.file.abandon)
+            return False
+        return await run_blocking(state.file.close)
+
+    async def abandon(self) -> None:
+        """Give the file back as a crash would leave it, if it was not closed."""
+        if not self._closed:
+            self._closed = True
+            await self.state.pool.aclose()
+            await run_blocking(self.state.file.abandon)
+
+    async def _fold_all(self) -> None:
+        """What is filed is folded, so that the next open has nothing to replay."""
+        if self.state.failed is not None:
+            return
+        with trio.move_on_after(CLOSING_FOLD_S):
+            for index in list(self.state.indexes.values()):
+                if index.active is not None:
+                    try:
+                        await self.indexer.fold(index.active)
+                    except CentroiDBError as error:
+                        log.warning("closing: a delta was not folded: %s", error)

@@ -1,0 +1,108 @@
+"""What one call reads: a snapshot, and the index generations that were active when it opened.
+
+A generation pinned here stays until the view is closed, also when a rebuild has
+swapped another one in; so the same search in one view looks at the same
+partitions, whatever happens meanwhile.
+"""
+
+import sqlite3
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Protocol, TypeVar
+
+from ...txn.deaths import Deaths, Visibility
+from ...txn.snapshot import Snapshot
+from ...wal.catalog import IndexRow, TableRow
+from ...wal.types import IndexId, TableId
+from ..index.centroids import CentroidSearch
+from ..index.distance import Metric
+from ..index.generation import Generation
+from .lookup import ReadCall
+from .state import State
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class PinnedIndex:
+    """An index as a view sees it; `generation` is None while it has none: search is exact."""
+
+    row: IndexRow
+    generation: Generation | None
+    search: CentroidSearch | None
+
+
+@dataclass(frozen=True, eq=False)
+class View:
+    """A pinned state of the database."""
+
+    snapshot: Snapshot
+    deaths: Mapping[TableId, Deaths]
+    indexes: Mapping[IndexId, PinnedIndex]
+    reads: ReadCall
+    """Runs a function on a connection that sees at least this state."""
+
+    async def read(self, fn: Callable[[sqlite3.Connection], T]) -> T:
+        """`fn(connection)`; SnapshotTooOldError once the snapshot has been let go."""
+        self.snapshot.require_fresh()
+        result: T = await self.reads(fn)
+        return result
+
+    def table(self, name: str) -> TableRow | None:
+        """The table called `name` in this state."""
+        self.snapshot.require_fresh()
+        return self.snapshot.heads.by_name(name)
+
+    def visibility(self, table: TableRow) -> Visibility:
+        """What it sees of a table."""
+        return self.deaths[table.id].visibility(table.next_vid, self.snapshot.lsn)
+
+    def indexes_of(self, table: TableId) -> list[PinnedIndex]:
+        """The indexes of a table, newest last."""
+        return [pinned for pinned in self.indexes.values() if pinned.row.table == table]
+
+    def choose_index(self, table: TableId, metric: Metric) -> PinnedIndex | None:
+        """The newest index of a metric that can serve this snapshot."""
+        for pinned in reversed(self.indexes_of(table)):
+            if pinned.row.metric == metric and self.serves(pinned):
+                return pinned
+        return None
+
+    def serves(self, pinned: PinnedIndex) -> bool:
+        """Whether the index has a generation that knows every row of this snapshot."""
+        generation = pinned.generation
+        return generation is not None and self.snapshot.lsn >= generation.row.s0_lsn
+
+
+class Source(Protocol):
+    """Where views come from: the open database, or a file that another process owns."""
+
+    async def open_view(self) -> View:
+        """Pin the committed state of this moment."""
+        ...
+
+    async def close_view(self, view: View) -> None:
+        """Let it go; twice is harmless."""
+        ...
+
+
+def open_view(state: State, now_s: float) -> View:
+    """Pin the state: snapshot and generations in one step."""
+    state.require_open()
+    indexes = {}
+    for index_id, index in state.indexes.items():
+        generation = index.active
+        if generation is not None:
+            generation.held += 1
+        indexes[index_id] = PinnedIndex(
+            index.row, generation, generation.search if generation else None
+        )
+    return View(state.snapshots.open(state.heads, now_s), state.deaths, indexes, state.pool.read)
+
+
+def close_view(state: State, view: View) -> None:
+    """Let snapshot and generations go. Call it once."""
+    state.snapshots.close(view.snapshot)
+    for pinned in view.indexes.values():
+        if pinned.generation is not None:
+            pinned.generation.held -= 1

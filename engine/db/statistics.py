@@ -1,0 +1,123 @@
+"""Figures about a database, its tables and its indexes: frozen, of one moment."""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from ...wal.catalog import TableRow
+from ...wal.types import Lsn
+from ..actors.monitor import Health
+
+STALE_SHARE = 0.3
+LOPSIDED = 2.0
+DRIFTED = 1.15
+
+
+class _Printed:
+    """Prints one figure a line."""
+
+    def __str__(self) -> str:
+        fields: dict[str, Any] = asdict(self)  # type: ignore[call-overload]  # of dataclasses only
+        width = max(map(len, fields))
+        return "\n".join(f"{name:<{width}}  {_shown(value)}" for name, value in fields.items())
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TableStatistics(_Printed):
+    """A table. ended: versions that were replaced or deleted and still take space."""
+
+    name: str
+    dim: int
+    metric: str
+    key_type: str
+    rows: int
+    ended: int
+    indexes: int
+    changed_lsn: Lsn
+
+    @classmethod
+    def of(cls, table: TableRow, *, ended: int, indexes: int) -> "TableStatistics":
+        """From the table's row."""
+        return cls(
+            name=table.name,
+            dim=table.dim,
+            metric=table.metric,
+            key_type=table.key_type,
+            rows=table.live,
+            ended=ended,
+            indexes=indexes,
+            changed_lsn=table.changed_lsn,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class IndexStatistics(_Printed):
+    """An index: see `Health` for the figures. advice: what to do, in a sentence."""
+
+    name: str
+    table: str
+    metric: str
+    codec: str
+    rows: int
+    generation: int | None
+    nlist: int
+    empty: int
+    imbalance: float
+    partition_p50: float
+    partition_p95: float
+    partition_max: int
+    drift: float
+    delta_rows: int
+    lag_rows: int
+    tombstones: int
+    rows_at_build: int
+    built_at_ns: int
+    stored_bytes: int
+    centroid_search: str
+    building: bool
+    advice: str
+
+    @classmethod
+    def of(cls, name: str, table: str, health: Health) -> "IndexStatistics":
+        """From what the Monitor sees."""
+        return cls(name=name, table=table, advice=advice(name, health), **asdict(health))
+
+
+@dataclass(frozen=True, kw_only=True)
+class DatabaseStatistics(_Printed):
+    """A whole database. Sizes in bytes, times in seconds."""
+
+    path: str
+    lsn: Lsn
+    horizon: Lsn
+    tables: int
+    indexes: int
+    snapshots: int
+    file_bytes: int
+    sqlite_wal_bytes: int
+    log_records: int
+    cache_bytes: int
+    writers_waited_s: float
+    sqlite_version: str
+    clean_at_open: bool
+
+
+def advice(name: str, health: Health) -> str:
+    """What the figures suggest, with the statement to run."""
+    if health.generation is None:
+        return "too few rows to train on; searches are exact, and it trains itself later"
+    statement = f'ALTER INDEX "{name}" REBUILD ONLINE'
+    come = health.rows + health.tombstones - health.rows_at_build
+    share = max(0, come) / max(1, health.rows)
+    if health.imbalance > LOPSIDED:
+        return f"partitions are lopsided (imbalance {health.imbalance:.2f}): {statement}"
+    if share > STALE_SHARE:
+        return f"{share:.0%} of the rows came after the build: {statement}"
+    if health.drift > DRIFTED:
+        return f"rows lie {health.drift:.2f} times as far from their centroids: {statement}"
+    return "healthy"

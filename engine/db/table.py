@@ -1,0 +1,215 @@
+"""A table: rows of (key, vector, payload), searched by vector."""
+
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing, asynccontextmanager
+from typing import Any, Literal
+
+from numpy.typing import ArrayLike
+
+from ...wal.errors import InputError, NotFoundError
+from ...wal.types import TableId
+from ..actors import ddl
+from ..index.distance import Metric
+from ..index.parameters import IndexParameters
+from .hits import Row
+from .index import PARALLEL_MAX, Index
+from .inputs import Inputs, check_integer, check_name
+from .reading import TableReading
+from .results import WriteResult
+from .snapshot import Snapshot
+from .source import Source
+from .statistics import TableStatistics
+from .writing import TableWriting
+
+
+class Table:
+    """Comes from `Database.create_table` and `Database.table`."""
+
+    def __init__(self, source: Source, table_id: TableId, name: str) -> None:
+        self._source = source
+        self._id = table_id
+        self.name = name
+
+    def __repr__(self) -> str:
+        return f"<Table {self.name!r}>"
+
+    def _writing(self) -> TableWriting:
+        supervisor = self._source.supervisor()
+        table = supervisor.state.heads.tables.get(self._id)
+        if table is None:
+            raise NotFoundError(f"table {self.name!r} was dropped")
+        limits = self._source.limits
+        return TableWriting(supervisor.committer, table, Inputs(table, limits), limits.chunk_bytes)
+
+    @asynccontextmanager
+    async def _snapshot(self, given: Snapshot | None = None) -> AsyncIterator[Snapshot]:
+        """The snapshot given, or one of this moment; this very table must be in it."""
+        if given is not None:
+            self._require_in(given)
+            yield given
+            return
+        view = await self._source.open_view()
+        try:
+            snapshot = Snapshot(self._source, view)
+            self._require_in(snapshot)
+            yield snapshot
+        finally:
+            await self._source.close_view(view)
+
+    def _require_in(self, snapshot: Snapshot) -> None:
+        """Another table may have got the name of one that was dropped."""
+        if self._id not in snapshot.view.snapshot.heads.tables:
+            raise NotFoundError(f"table {self.name!r} was dropped, or made after the snapshot")
+
+    async def upsert(
+        self,
+        ids: Any,
+        vectors: ArrayLike | None = None,
+        payloads: Any = None,
+        *,
+        idempotency_key: str | None = None,
+    ) -> WriteResult:
+        """Insert rows, or replace those whose keys are there.
+
+        ids, vectors (n, dim), payloads: n keys, numbers and JSON values (or None);
+        or a key, a vector (dim,) and a payload; or an iterable of mappings with
+        `id`, `vector` and perhaps `payload`. Of a key that comes twice the last row
+        counts. Any size: it is written in commits of about 1 MB, each atomic.
+
+        Raises InputError, naming the row, before anything is written (from an
+        iterable: before the chunk that the row is in). `error.written` says what was.
+        Cancelled, the commit under way is finished.
+        """
+        return await self._writing().put(ids, vectors, payloads, "replace", idempotency_key)
+
+    async def insert(
+        self,
+        ids: Any,
+        vectors: ArrayLike | None = None,
+        payloads: Any = None,
+        *,
+        idempotency_key: str | None = None,
+    ) -> WriteResult:
+        """Insert rows; takes what `upsert` takes. DuplicateKeyError when a key is there."""
+        return await self._writing().put(ids, vectors, payloads, "refuse", idempotency_key)
+
+    async def update_payloads(
+        self, ids: Any, payloads: Any, *, idempotency_key: str | None = None
+    ) -> WriteResult:
+        """Replace payloads; the vectors stay. NotFoundError for a key without a row."""
+        return await self._writing().update_payloads(ids, payloads, idempotency_key)
+
+    async def delete(self, ids: Any, *, idempotency_key: str | None = None) -> WriteResult:
+        """Delete the rows of a key or of keys; keys without one are passed over."""
+        return await self._writing().delete(ids, idempotency_key)
+
+    async def get(self, ids: Any, *, vectors: bool = False) -> Any:
+        """The Row of a key, or None; for a sequence of keys a list, in its order."""
+        async with self._snapshot() as snapshot:
+            return await snapshot.get(self.name, ids, vectors=vectors)
+
+    async def count(self) -> int:
+        """How many rows there are."""
+        async with self._snapshot() as snapshot:
+            return await snapshot.count(self.name)
+
+    async def iterate(self, *, vectors: bool = False) -> AsyncGenerator[Row, None]:
+        """All rows of one state, oldest version first."""
+        async with (
+            self._snapshot() as snapshot,
+            aclosing(snapshot.iterate(self.name, vectors=vectors)) as rows,
+        ):
+            async for row in rows:
+                yield row
+
+    async def search(
+        self,
+        query: ArrayLike,
+        k: int = 10,
+        *,
+        nprobe: int | None = None,
+        exact: bool = False,
+        index: str | None = None,
+        metric: Metric | None = None,
+        snapshot: Snapshot | None = None,
+    ) -> Any:
+        """The k rows nearest to a query vector (dim,), as Hits; to each of (n, dim), as a list.
+
+        nprobe: how many partitions are looked at, by default a tenth, at least 8;
+        more than there are means all. exact: look at every row. index: by name, else
+        the newest for the metric, else exact. metric: by default the table's.
+        Distances: l2 is Euclidean, cosine is 1 - cos, dot is -x.q; each the same to
+        the last bit on every path.
+        """
+        async with self._snapshot(snapshot) as at:
+            return await at.search(
+                self.name, query, k, nprobe=nprobe, exact=exact, index=index, metric=metric
+            )
+
+    async def create_index(
+        self,
+        name: str,
+        *,
+        metric: Metric | None = None,
+        nlist: int | None = None,
+        samples_per_partition: int = 100,
+        min_vectors_per_partition: int = 0,
+        codec: Literal["auto", "flat", "sq8"] = "auto",
+        centroid_search: Literal["auto", "exact", "hnsw"] = "auto",
+        seed: int = 0,
+        start: Literal["sample", "kmeans++"] = "sample",
+        target_accuracy: int | None = None,
+        parallel: int | None = None,
+        if_not_exists: bool = False,
+    ) -> Index:
+        """Make an IVF index and build it, online; returns when it is in use.
+
+        metric: by default the table's. nlist: partitions, by default about the square
+        root of the rows. codec: `sq8` (int8, exact all the same) or `flat`; by default
+        sq8 above 64 dims. start: where k-means begins, at rows of the sample or spread out
+        by k-means++. On too few rows it stays exact and trains itself later.
+        """
+        supervisor = self._source.supervisor()
+        check_name("index", name)
+        if parallel is not None:
+            check_integer("parallel", parallel, 1, PARALLEL_MAX)
+        async with self._snapshot() as snapshot:
+            table = TableReading(self._source, snapshot.view, self.name).table
+        parameters = IndexParameters(
+            metric=metric or table.metric,  # type: ignore[arg-type]  # checked when it was made
+            nlist=nlist,
+            samples_per_partition=samples_per_partition,
+            min_vectors_per_partition=min_vectors_per_partition,
+            codec=codec,
+            centroid_search=centroid_search,
+            seed=seed,
+            start=start,
+            target_accuracy=target_accuracy,
+        )
+        state = supervisor.state
+        known = next((each for each in state.indexes.values() if each.row.name == name), None)
+        if known is not None and if_not_exists:
+            if known.row.table != self._id:
+                raise InputError(f"index {name!r} exists already, on another table")
+            return Index(self._source, known.row.id, name)
+        made = await ddl.create_index(state, supervisor.committer, table, name, parameters)
+        try:
+            if supervisor.monitor.has_rows_enough(made):
+                await supervisor.build(made, parallel=parallel)
+        finally:
+            made.reserved = False
+        return Index(self._source, made.row.id, name)
+
+    async def index(self, name: str) -> Index:
+        """An index of this table."""
+        async with self._snapshot() as snapshot:
+            pinned = snapshot.reading(self.name).index_named(name)
+            return Index(self._source, pinned.row.id, name)
+
+    async def statistics(self) -> TableStatistics:
+        """Figures of this moment."""
+        async with self._snapshot() as snapshot:
+            table = snapshot.reading(self.name).table
+            ended = snapshot.view.deaths[table.id].count_stored
+            indexes = len(snapshot.view.indexes_of(table.id))
+            return TableStatistics.of(table, ended=ended, indexes=indexes)

@@ -1,0 +1,1 @@
+"""The index as arithmetic: centroids, partitions, codecs and scans on numpy arrays."""

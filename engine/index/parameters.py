@@ -1,0 +1,86 @@
+"""What an index was asked to be; each build works the open ones out from the rows there are."""
+
+from dataclasses import asdict, dataclass, fields, replace
+from typing import Any, Literal
+
+from ...wal.errors import InputError
+from .distance import Metric
+
+SQ8_DIMS_MIN = 65
+"""Below, a row is a few hundred bytes and is scanned as fast as its codes and bounds."""
+
+CentroidSearchKind = Literal["auto", "exact", "hnsw"]
+
+_CHOICES = {
+    "codec": ("auto", "flat", "sq8"),
+    "centroid_search": ("auto", "exact", "hnsw"),
+    "metric": ("l2", "cosine", "dot"),
+    "start": ("sample", "kmeans++"),
+}
+_SMALLEST = {"nlist": 1, "samples_per_partition": 1, "min_vectors_per_partition": 0, "seed": 0}
+
+
+@dataclass(frozen=True, kw_only=True)
+class IndexParameters:
+    """The parameters of an index. None: worked out at each build.
+
+    Raises InputError, naming the parameter, for a value that can not be.
+    """
+
+    metric: Metric
+    nlist: int | None = None
+    samples_per_partition: int = 100
+    min_vectors_per_partition: int = 0
+    codec: Literal["auto", "flat", "sq8"] = "auto"
+    centroid_search: CentroidSearchKind = "auto"
+    seed: int = 0
+    start: Literal["sample", "kmeans++"] = "sample"
+    balance: bool = True
+    target_accuracy: int | None = None
+
+    def __post_init__(self) -> None:
+        for name, allowed in _CHOICES.items():
+            if getattr(self, name) not in allowed:
+                raise InputError(
+                    f"{name}: expected one of {', '.join(allowed)}, got {getattr(self, name)!r}"
+                )
+        for name, smallest in _SMALLEST.items():
+            _require_integer(name, getattr(self, name), smallest, optional=name == "nlist")
+        _require_integer("target_accuracy", self.target_accuracy, 1, optional=True)
+        if (self.target_accuracy or 1) > 100:
+            raise InputError(f"target_accuracy: expected 1 to 100, got {self.target_accuracy}")
+
+    def changed(self, **changes: Any) -> "IndexParameters":
+        """The same with new values for those that are not None."""
+        return replace(
+            self, **{name: value for name, value in changes.items() if value is not None}
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """What is stored in `indexes.parameters`."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, stored: dict[str, Any]) -> "IndexParameters":
+        """What `to_json` gave; InputError for a name or a value that is not known."""
+        unknown = stored.keys() - {field.name for field in fields(cls)}
+        if unknown:
+            raise InputError(f"unknown index parameters: {', '.join(sorted(unknown))}")
+        return cls(**stored)
+
+    def codec_for(self, dim: int) -> Literal["flat", "sq8"]:
+        """The codec of a build over vectors of `dim` dimensions."""
+        if self.codec != "auto":
+            return self.codec
+        return "sq8" if dim >= SQ8_DIMS_MIN else "flat"
+
+    def rows_to_train(self, default: int) -> int:
+        """An index stays exact below this many rows."""
+        return max(1, default if self.nlist is None else 2 * self.nlist)
+
+
+def _require_integer(name: str, value: object, smallest: int, *, optional: bool) -> None:
+    if optional and value is None:
+        return
+    if not isinstance(value, int) or isinstance(value, bool) or value < smallest:
+        raise InputError(f"{name}: expected an integer of at least {smallest}, got {value!r}")

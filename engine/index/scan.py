@@ -1,0 +1,198 @@
+"""The search over blocks: sieve, then measure what is left.
+
+            blocks a query probes
+                    |
+        brackets of all their rows          int8 or float32 products (`chunk`)
+                    |
+        rows the snapshot does not see      leave before anything is concluded from them
+                    |
+        bound T: k rows are proven near     the k-th smallest upper end, or k-th measured distance
+                    |
+        lower end <= T: candidates          some dozens of a million
+                    |
+        `distances`, lower ends first       read, measured, T tightened, until the next is beyond T
+                    |
+        the nearest k by (distance, vid)
+
+What comes out is what `distances` and `nearest` make of all visible rows, bit for bit, whatever
+the codec, the order of the blocks, and the other queries of the batch.
+
+Probes may be a stream longer than memory.  They are taken a chunk at a time, and between chunks
+nothing is kept but k rows a query; where brackets tell nothing (data far from the origin, say)
+every row is measured, a bounded number at a time.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any, Final, Self, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .arrays import Doubles, Floats, Indices, Mask, Vids
+from .chunk import Chunk, Ends, Probe, Task, chunks
+from .distance import Metric, distances
+from .queries import Queries
+from .topk import TopK, group_positions
+
+__all__ = ["Fetch", "Found", "Probe", "Visible", "search"]
+
+Visible: TypeAlias = Callable[[Vids], Mask | None]
+"""Which of the rows (n,) the snapshot sees; None for all of them."""
+
+Fetch: TypeAlias = Callable[[Vids], Floats]
+"""Reads the float32 vectors (n, d) of rows (n,)."""
+
+MEASURED_VALUES: Final = 1 << 20
+"""Values of vectors brought together to be measured: 4 MiB."""
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """The nearest rows of one query, ordered by (distance, vid)."""
+
+    vids: Vids
+    """(m,), m <= k"""
+    distances: Doubles
+    """(m,)"""
+    rows_scanned: int
+    """rows of the blocks it looked at"""
+    rows_reranked: int
+    """rows whose distance was measured"""
+
+
+def search(
+    metric: Metric,
+    queries: Floats,
+    probes: Iterable[Probe],
+    k: int,
+    *,
+    visible: Visible,
+    fetch: Fetch,
+) -> list[Found]:
+    """The k nearest visible rows of the probed blocks, for queries (q, d) as the user gave them.
+
+    `visible` is asked about rows before they are counted on; `fetch` reads the vectors of rows
+    whose block has none, in the order asked for.
+    """
+    scan = _Scan(Queries.of(metric, queries), k, visible, fetch)
+    for chunk in chunks(probes, scan.queries):
+        scan.measure(chunk, scan.sieve(chunk))
+    return [scan.found(query) for query in range(len(queries))]
+
+
+@dataclass(frozen=True, slots=True)
+class _Candidates:
+    """Pairs of a query and a row whose bracket reaches into the nearest k."""
+
+    query: Indices
+    lower: Doubles
+    vid: Vids
+    place: Indices
+    """position of the row in the chunk"""
+
+    @classmethod
+    def joined(cls, parts: Sequence[Self]) -> Self:
+        return cls(
+            np.concatenate([part.query for part in parts]),
+            np.concatenate([part.lower for part in parts]),
+            np.concatenate([part.vid for part in parts]),
+            np.concatenate([part.place for part in parts]),
+        )
+
+    def where(self, choice: Mask | Indices) -> Self:
+        return type(self)(
+            self.query[choice], self.lower[choice], self.vid[choice], self.place[choice]
+        )
+
+    def __len__(self) -> int:
+        return len(self.query)
+
+
+class _Scan:
+    """One search: what is known so far, and how to know more."""
+
+    def __init__(self, queries: Queries, k: int, visible: Visible, fetch: Fetch) -> None:
+        self.queries = queries
+        self._k = k
+        self._visible = visible
+        self._fetch = fetch
+        self._top = TopK(queries, k)
+        self._scanned = np.zeros(len(queries), np.int64)
+        self._reranked = np.zeros(len(queries), np.int64)
+
+    def found(self, query: int) -> Found:
+        """What one query has found."""
+        vids, distances = self._top.of(query)
+        return Found(vids, distances, int(self._scanned[query]), int(self._reranked[query]))
+
+    def sieve(self, chunk: Chunk) -> _Candidates:
+        """The rows of a chunk that may be among the nearest."""
+        vids = np.concatenate([block.vids for block in chunk.blocks])
+        seen = self._visible(vids)
+        parts = []
+        for task in chunk.tasks():
+            lower, upper = task.asked.brackets()
+            if seen is not None:
+                hidden = ~task.pick(seen)
+                lower[:, hidden] = np.nan  # not below any bound, not even an infinite one
+                upper[:, hidden] = np.inf
+            self._top.prove(task.queries, upper)
+            self._scanned[task.queries] += task.rows
+            parts.append(self._candidates(task, lower, vids))
+        return _Candidates.joined(parts)
+
+    def _candidates(self, task: Task, lower: Ends, vids: Vids) -> _Candidates:
+        bounds = _above(self._top.bounds[task.queries], lower.dtype)
+        pairs = np.flatnonzero(lower <= bounds[:, np.newaxis])
+        query, row = np.divmod(pairs, task.rows)
+        ends = lower.ravel()[pairs].astype(np.float64)
+        place = task.places(row)
+        return _Candidates(task.queries[query], ends, vids[place], place)
+
+    def measure(self, chunk: Chunk, left: _Candidates) -> None:
+        """Measure candidates, those with the lowest ends first, while they may be near."""
+        left = left.where(np.lexsort((left.lower, left.query)))
+        size = self._k
+        while len(left := left.where(left.lower <= self._top.bounds[left.query])):
+            first = group_positions(left.query) < size
+            self._measure(chunk, left.where(first))
+            left = left.where(~first)
+            size *= 2
+
+    def _measure(self, chunk: Chunk, chosen: _Candidates) -> None:
+        """Measure these, in the order in which they lie in memory and in the file."""
+        order = np.argsort(chosen.place)
+        step = max(1, MEASURED_VALUES // self.queries.dims)
+        for start in range(0, len(order), step):
+            some = chosen.where(order[start : start + step])
+            wanted = self.queries.vectors[some.query]
+            measured = distances(self.queries.metric, wanted, self._read(chunk, some))
+            self._top.merge(some.query, measured, some.vid)
+        self._reranked += np.bincount(chosen.query, minlength=len(self.queries))
+
+    def _read(self, chunk: Chunk, chosen: _Candidates) -> Floats:
+        """Vectors (m, d) of candidates ordered by place."""
+        vectors = np.empty((len(chosen), self.queries.dims), np.float32)
+        unread = np.zeros(len(chosen), np.bool_)
+        starts = np.array(chunk.starts)
+        number = np.searchsorted(starts, chosen.place, side="right") - 1
+        row = chosen.place - starts[number]
+        borders = [0, *(np.flatnonzero(np.diff(number)) + 1).tolist(), len(chosen)]
+        for start, stop in pairwise(borders):
+            rows = chunk.blocks[number[start]].vectors
+            if rows is None:
+                unread[start:stop] = True
+            else:
+                vectors[start:stop] = rows[row[start:stop]]
+        if unread.any():
+            wanted, each = np.unique(chosen.vid[unread], return_inverse=True)
+            vectors[unread] = self._fetch(wanted)[each]
+        return vectors
+
+
+def _above(bounds: Doubles, dtype: np.dtype[Any]) -> NDArray[np.floating[Any]]:
+    """The bounds in the type of the brackets, rounded up, so that comparing is safe and cheap."""
+    raised: NDArray[np.floating[Any]] = np.nextafter(bounds.astype(dtype), dtype.type(np.inf))
+    return raised

@@ -1,0 +1,75 @@
+"""The k nearest rows of each query, as far as they are known."""
+
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .arrays import Doubles, Indices, Vids
+from .queries import Queries
+
+GROUPS: Final = 64
+
+
+class TopK:
+    """Measured rows, and for each query the rank beyond which no row can be among the nearest.
+
+    `bounds` falls in two ways: by upper ends of brackets (`prove`) and by distances (`merge`).
+    """
+
+    def __init__(self, queries: Queries, k: int) -> None:
+        self._queries = queries
+        self._k = k
+        self.bounds: Doubles = np.full(len(queries), np.inf)
+        self._uppers = np.full((len(queries), k), np.inf)  # the smallest upper ends so far
+        self._query = np.empty(0, np.intp)  # the nearest so far, ordered by query, distance, vid
+        self._distance = np.empty(0)
+        self._vid = np.empty(0, np.int64)
+
+    def prove(self, queries: Indices, uppers: NDArray[np.floating[Any]]) -> None:
+        """Take note of upper ends (g, n) of further rows for g of the queries."""
+        lowest = np.concatenate([self._uppers[queries], _smallest(uppers, self._k)], axis=1)
+        self._uppers[queries] = _smallest(lowest, self._k)
+        kth = self._uppers[queries].max(axis=1)
+        self.bounds[queries] = np.minimum(self.bounds[queries], kth)
+
+    def merge(self, query: Indices, distance: Doubles, vid: Vids) -> None:
+        """Take note of measured rows (m,), each for one query."""
+        query = np.concatenate([self._query, query])
+        distance = np.concatenate([self._distance, distance])
+        vid = np.concatenate([self._vid, vid])
+        order = np.lexsort((vid, distance, query))
+        position = group_positions(query[order])
+        order = order[position < self._k]
+        self._query, self._distance, self._vid = query[order], distance[order], vid[order]
+        last = group_positions(self._query) == self._k - 1
+        full = self._query[last]
+        ranks = self._queries.ranks_above(full, self._distance[last])
+        self.bounds[full] = np.minimum(self.bounds[full], ranks)
+
+    def of(self, query: int) -> tuple[Vids, Doubles]:
+        """Vids (m,) and distances (m,) of one query's nearest, in order."""
+        start, stop = np.searchsorted(self._query, [query, query + 1])
+        return self._vid[start:stop], self._distance[start:stop]
+
+
+def _smallest(values: NDArray[Any], k: int) -> NDArray[Any]:
+    """At most k columns of values (g, n), the smallest of each row, in no order.
+
+    Of many columns, the smallest of each of 64 k groups compete: k values of different columns
+    prove as much, and seldom are two of the smallest k in one group.
+    """
+    groups = GROUPS * k
+    depth = values.shape[1] // groups
+    if depth >= 4:
+        grouped = values[:, : depth * groups].reshape(-1, depth, groups).min(axis=1)
+        values = np.concatenate([grouped, values[:, depth * groups :]], axis=1)
+    if values.shape[1] <= k:
+        return values
+    smallest: NDArray[Any] = np.partition(values, k - 1, axis=1)[:, :k]
+    return smallest
+
+
+def group_positions(groups: Indices) -> Indices:
+    """The position of each entry within its group, for group numbers (n,) in ascending order."""
+    return np.arange(len(groups)) - np.searchsorted(groups, groups)

@@ -1,0 +1,1 @@
+"""Tests of the actors: their steps, and what they guard."""

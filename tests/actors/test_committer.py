@@ -1,0 +1,111 @@
+"""The Committer's step: which turn comes next."""
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from centroidb import Limits
+from centroidb.engine.actors.committer import (
+    Checkpoint,
+    Chore,
+    Commit,
+    Committer,
+    RunChore,
+    WriteGroup,
+)
+from centroidb.txn.writes import CommitRequest
+
+LIMITS = Limits(group_bytes=100, sqlite_wal_bytes=1_000)
+
+
+class _File:
+    """A file whose WAL has the size it is told."""
+
+    def __init__(self) -> None:
+        self.wal_bytes = 0
+
+    def sqlite_wal_bytes(self) -> int:
+        return self.wal_bytes
+
+
+@pytest.fixture
+def state() -> Any:
+    """The part of the state that a step looks at."""
+    return SimpleNamespace(file=_File(), limits=LIMITS)
+
+
+@pytest.fixture
+def committer(state: Any) -> Committer:
+    """A Committer nobody runs."""
+    return Committer(state, lambda: None)
+
+
+def _commit(nbytes: int = 10) -> Commit:
+    return Commit(CommitRequest([], nbytes=nbytes))
+
+
+def _chore() -> Chore:
+    return Chore(lambda: lambda _: None, lambda _: None)
+
+
+async def test_waiting_commits_become_one_group(committer: Committer) -> None:
+    """All commits that wait are written together."""
+    commits = [_commit() for _ in range(5)]
+    for commit in commits:
+        committer._take(commit)
+
+    effect = committer.step()
+
+    assert isinstance(effect, WriteGroup)
+    assert effect.commits == commits
+    assert committer.step() is None
+
+
+async def test_a_group_is_bounded_in_bytes(committer: Committer) -> None:
+    """A group ends with the commit that brings it to the limit."""
+    for _ in range(5):
+        committer._take(_commit(nbytes=60))
+
+    sizes = []
+    while isinstance(effect := committer.step(), WriteGroup):
+        sizes.append(len(effect.commits))
+
+    assert sizes == [2, 2, 1]
+
+
+async def test_commits_go_before_chores(committer: Committer) -> None:
+    """A chore without credit waits while a commit does."""
+    committer._take(_chore())
+    committer._take(_commit())
+
+    assert isinstance(committer.step(), WriteGroup)
+    assert isinstance(committer.step(), RunChore)
+
+
+async def test_a_chore_with_credit_goes_before_commits(committer: Committer) -> None:
+    """When commits have had four times a chore's time, the chore has its turn."""
+    committer._take(_chore())
+    committer._take(_commit())
+    committer._chore_credit_s = 0.001
+
+    assert isinstance(committer.step(), RunChore)
+    assert isinstance(committer.step(), WriteGroup)
+
+
+async def test_withdrawn_requests_are_skipped(committer: Committer) -> None:
+    """Nothing is written for a caller that was cancelled while it waited."""
+    commit, chore = _commit(), _chore()
+    commit.promise.withdrawn = chore.promise.withdrawn = True
+    committer._take(commit)
+    committer._take(chore)
+
+    assert committer.step() is None
+
+
+async def test_a_grown_wal_is_checkpointed_first(committer: Committer, state: Any) -> None:
+    """When SQLite's WAL has reached the limit, the next turn is a checkpoint."""
+    committer._take(_commit())
+    state.file.wal_bytes = LIMITS.sqlite_wal_bytes
+
+    assert isinstance(committer.step(), Checkpoint)

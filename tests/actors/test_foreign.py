@@ -1,0 +1,48 @@
+"""A read-only open beside its owner: what it has cached is never what was purged."""
+
+from pathlib import Path
+
+import pytest
+
+from centroidb import open_db
+from centroidb.engine.actors import loading
+from tests.support.databases import checked_db
+
+from .points import ALL, filled, points
+
+RUN_BYTES = 1_200
+"""A hundred rows of three dimensions."""
+
+
+async def test_runs_are_read_again_after_a_purge(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rows that were read before a purge are not found after it."""
+    monkeypatch.setattr(loading, "BLOCK_BYTES", RUN_BYTES)
+    async with checked_db(tmp_path / "t.db") as owner:
+        table = await filled(owner, "t", 500)
+        async with open_db(tmp_path / "t.db", read_only=True) as reader:
+            seen = await reader.table("t")
+            assert (await seen.search(points(1)[0], 1)).ids == [0]
+            await table.delete(range(250))
+            await owner.vacuum()
+            await table.upsert(1_000, [9, 9, 9])
+            hits = await seen.search(points(1)[0], 500)
+            assert sorted(hits.ids) == [*range(250, 500), 1_000]
+
+
+async def test_a_compaction_that_empties_a_partition_is_noticed(tmp_path: Path) -> None:
+    """When a whole segment goes and nothing else changes, the reader does not ask for it."""
+    async with checked_db(tmp_path / "t.db") as owner:
+        table = await owner.create_table("t", dim=3)
+        await table.upsert(range(50), points(50))
+        await table.upsert(range(100, 150), points(50) + 100)
+        await table.create_index("t", nlist=2)
+        await table.delete(range(100, 150))
+        async with open_db(tmp_path / "t.db", read_only=True) as reader:
+            seen = await reader.table("t")
+            assert await seen.count() == 50
+            await owner.vacuum()
+            hits = await seen.search(points(1)[0], 100, nprobe=ALL)
+            assert sorted(hits.ids) == list(range(50))
+            assert hits.partitions_probed == 2

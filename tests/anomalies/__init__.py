@@ -1,0 +1,1 @@
+"""Golden scripts of interleaved transactions, one file an anomaly."""

@@ -1,0 +1,1 @@
+"""The bench: real load, measured. `make bench` runs it."""

@@ -1,0 +1,181 @@
+"""make bench: real text embeddings loaded, indexed, searched, changed, rebuilt under load.
+
+    load -> index -> search -> delete and insert a fifth -> rebuild beside load -> search -> close
+
+Prints Markdown tables; build/bench/ keeps the figures as JSON.
+"""
+
+import gc
+import json
+import os
+import platform
+import resource
+import sqlite3
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+import trio
+
+from centroidb import Database, Table, open_db
+from tests.bench import data, tables
+from tests.bench.latency import Latencies
+from tests.bench.load import Load
+from tests.bench.recall import NLIST, NPROBES, K, recall
+
+FOLDER = Path("build") / "bench"
+CHANGED_SHARE = 0.2
+IDLE_S = 5.0
+SEED = 1
+
+
+@dataclass
+class Bench:
+    """The set, and what has been measured so far."""
+
+    corpus: data.Corpus
+    kth_distances: list[float]
+    result: dict[str, Any] = field(default_factory=dict)
+
+    @asynccontextmanager
+    async def clock(self, name: str) -> AsyncIterator[None]:
+        """Note how many seconds the body took."""
+        start_s = perf_counter()
+        yield
+        self.result[name] = perf_counter() - start_s
+
+    async def run(self, path: Path) -> None:
+        """Everything, in its order."""
+        self.result["rows"] = len(self.corpus.keys)
+        corpus_mb = peak_memory_mb()
+        async with open_db(path) as database:
+            table = await database.create_table("wordnet", dim=data.DIM, metric="l2")
+            await self.build(table)
+            self.result["sweep"] = await self.sweep(table)
+            await self.change(table)
+            await self.rebuild(database, table)
+            self.result["sweep_rebuilt"] = await self.sweep(table)
+            errors = (await database.check()).errors
+        if errors:
+            raise RuntimeError(f"check() after the bench: {errors}")
+        self.result["memory_mb"] = {"corpus": corpus_mb, "peak": peak_memory_mb()}
+        self.result["disk"] = disk(path, self.corpus)
+
+    async def build(self, table: Table) -> None:
+        """Load and index."""
+        corpus = self.corpus
+        async with self.clock("load_s"):
+            await table.upsert(corpus.keys, corpus.vectors, corpus.payloads)
+        async with self.clock("build_s"):
+            await table.create_index("wordnet_ivf", nlist=NLIST, seed=SEED)
+
+    async def sweep(self, table: Table) -> list[dict[str, float]]:
+        """Every query alone, at every nprobe."""
+        rows = {int(key): row for row, key in enumerate(self.corpus.keys)}
+        return [await self.sweep_point(table, rows, nprobe) for nprobe in NPROBES]
+
+    async def sweep_point(
+        self, table: Table, rows: dict[int, int], nprobe: int
+    ) -> dict[str, float]:
+        """Mean recall and rows read, and the latencies, at one nprobe."""
+        latencies, recalls, rows_read = Latencies(), [], []
+        for query, kth_distance in zip(self.corpus.queries, self.kth_distances, strict=True):
+            with latencies.timed():
+                hits = await table.search(query, k=K, nprobe=nprobe)
+            found = self.corpus.vectors[[rows[key] for key in hits.ids]]
+            recalls.append(recall(query, found, kth_distance))
+            rows_read.append(hits.rows_scanned)
+        return {
+            "nprobe": nprobe,
+            "recall": float(np.mean(recalls)),
+            "rows_read": float(np.mean(rows_read)),
+            **latencies.summary(),
+        }
+
+    async def change(self, table: Table) -> None:
+        """Delete a fifth of the rows and insert them again."""
+        corpus = self.corpus
+        count = int(len(corpus.keys) * CHANGED_SHARE)
+        rows = np.random.default_rng(SEED).choice(len(corpus.keys), count, replace=False)
+        self.result["changed"] = count
+        async with self.clock("delete_s"):
+            await table.delete(corpus.keys[rows])
+        async with self.clock("insert_s"):
+            payloads = [corpus.payloads[row] for row in rows.tolist()]
+            await table.upsert(corpus.keys[rows], corpus.vectors[rows], payloads)
+
+    async def rebuild(self, database: Database, table: Table) -> None:
+        """The load beside the purge of the change, beside nothing, and beside a rebuild."""
+        index = await table.index("wordnet_ivf")
+        purging = await Load(table, self.corpus).beside(partial(trio.sleep, IDLE_S))
+        async with self.clock("vacuum_s"):
+            await database.vacuum()
+
+        async def work() -> None:
+            async with self.clock("rebuild_s"):
+                await index.rebuild(parallel=1)
+
+        idle, busy = Load(table, self.corpus), Load(table, self.corpus)
+        self.result["load"] = {
+            "while deleted rows are purged": purging,
+            "idle": await idle.beside(partial(trio.sleep, IDLE_S)),
+            "during the rebuild": await busy.beside(work),
+        }
+
+
+def peak_memory_mb() -> float:
+    """The most memory this process has held so far."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def disk(path: Path, corpus: data.Corpus) -> dict[str, int]:
+    """Bytes of the closed database against keys, vectors and payloads."""
+    files = list(path.parent.glob(f"{path.name}*"))
+    payload_bytes = sum(len(json.dumps(payload).encode()) for payload in corpus.payloads)
+    return {
+        "files": len(files),
+        "bytes": sum(file.stat().st_size for file in files),
+        "raw_bytes": corpus.keys.nbytes + corpus.vectors.nbytes + payload_bytes,
+    }
+
+
+def machine() -> str:
+    """What the figures were measured on."""
+    return (
+        f"{platform.machine()}, {os.cpu_count()} cores; Python {platform.python_version()},"
+        f" numpy {np.__version__}, trio {trio.__version__}, SQLite {sqlite3.sqlite_version}"
+    )
+
+
+def main() -> None:
+    """Measure the reference and the database, print and keep the figures."""
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    reference_file, path = FOLDER / "faiss.json", FOLDER / "wordnet.db"
+    subprocess.run([sys.executable, "-m", "tests.bench.reference", reference_file], check=True)
+    for old in FOLDER.glob(f"{path.name}*"):
+        old.unlink()
+    corpus = data.load()
+    gc.freeze()  # the rows to load are the bench's, and a million objects to walk
+    _, distances = data.ground_truth(corpus.vectors, corpus.queries, K)
+    bench = Bench(corpus, distances[:, -1].tolist())
+    trio.run(bench.run, path)
+    (FOLDER / "centroidb.json").write_text(json.dumps(bench.result, indent=1), encoding="utf-8")
+    reference = json.loads(reference_file.read_text(encoding="utf-8"))
+    for text in (
+        machine(),
+        tables.costs(bench.result),
+        tables.sweep(bench.result, reference),
+        tables.latencies(bench.result),
+    ):
+        print(text, end="\n\n")
+
+
+if __name__ == "__main__":
+    main()

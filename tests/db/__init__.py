@@ -1,0 +1,1 @@
+"""The database as its users see it, on the public API."""

@@ -1,0 +1,1 @@
+"""Tests of every refusal: its type, what it says, and that it changed nothing."""

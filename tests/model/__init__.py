@@ -1,0 +1,1 @@
+"""The whole database against a dict and brute force, under random interleavings."""

@@ -1,0 +1,217 @@
+"""Operations on indexes and tables as wholes, and on the file."""
+
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import trio
+
+from centroidb import BusyError, Database, InputError, NotFoundError, RebuildRejected
+from centroidb.engine.index.distance import Metric
+from tests.support.databases import SMALL, checked_db
+from tests.support.leftovers import leftovers
+
+from .oracle import TableModel
+from .reading import compare_now
+from .world import KINDS, World, require_by_recall
+
+
+@dataclass(frozen=True)
+class CreateIndex:
+    """Make an index and build it."""
+
+    name: str
+    table: str
+    metric: Metric
+    nlist: int | None
+    seed: int
+
+    async def run(self, world: World) -> None:
+        """Refused when the name is taken."""
+        if self.table not in world.tables:
+            return
+        table = await world.table(self.table)
+        if self.name in world.indexes:
+            with pytest.raises(InputError):
+                await table.create_index(self.name)
+            return
+        world.indexes[self.name] = (self.table, self.metric)
+        world.tick()
+        await table.create_index(
+            self.name,
+            metric=self.metric,
+            nlist=self.nlist,
+            codec=world.index_kind.codec,
+            centroid_search=world.index_kind.centroid_search,
+            seed=self.seed,
+            parallel=2,
+        )
+
+
+@dataclass(frozen=True)
+class DropIndex:
+    """Drop an index."""
+
+    name: str
+
+    async def run(self, world: World) -> None:
+        """Builds of it end; snapshots from before still use it."""
+        if self.name not in world.indexes:
+            with pytest.raises(NotFoundError):
+                await world.db.drop_index(self.name)
+            return
+        world.forget_index(self.name)
+        await world.db.drop_index(self.name)
+
+
+@dataclass(frozen=True)
+class DropTable:
+    """Drop a table and its indexes."""
+
+    name: str
+
+    async def run(self, world: World) -> None:
+        """Builds of its indexes end."""
+        if world.tables.pop(self.name, None) is None:
+            with pytest.raises(NotFoundError):
+                await world.db.drop_table(self.name)
+            return
+        for index, (table, _) in list(world.indexes.items()):
+            if table == self.name:
+                world.forget_index(index)
+        await world.db.drop_table(self.name)
+
+
+@dataclass(frozen=True)
+class CreateTable:
+    """Make a table."""
+
+    name: str
+
+    async def run(self, world: World) -> None:
+        """One that is there already stays as it is."""
+        kind = KINDS[self.name]
+        await world.db.create_table(
+            kind.name, dim=kind.dim, metric=kind.metric, key_type=kind.key_type, if_not_exists=True
+        )
+        world.tables.setdefault(self.name, TableModel(kind))
+
+
+@dataclass(frozen=True)
+class Rebuild:
+    """Rebuild an index, at once or while other operations go on."""
+
+    name: str
+    nlist: int | None
+    parallel: int
+    wait: bool
+
+    async def run(self, world: World) -> None:
+        """It takes over, unless it is busy or finds less."""
+        if self.name not in world.indexes:
+            return
+        if not self.wait:
+            await world.start_build(self.name, self.nlist, self.parallel)
+            return
+        index = await world.index(self.name)
+        try:
+            await index.rebuild(nlist=self.nlist, parallel=self.parallel)
+        except BusyError:
+            pass  # with a build that was started before
+        except RebuildRejected as rejection:
+            require_by_recall(rejection)
+
+
+@dataclass(frozen=True)
+class FinishBuilds:
+    """Wait for the builds that go on."""
+
+    async def run(self, world: World) -> None:
+        """All end."""
+        await world.finish_builds()
+
+
+@dataclass(frozen=True)
+class CancelBuild:
+    """Cancel a build."""
+
+    which: int
+
+    async def run(self, world: World) -> None:
+        """The index stays as it was."""
+        if world.builds:
+            world.builds[self.which % len(world.builds)].scope.cancel()
+
+
+@dataclass(frozen=True)
+class Pass:
+    """Let the others run for a while."""
+
+    turns: int
+
+    async def run(self, _: World) -> None:
+        """Nothing else."""
+        for _turn in range(self.turns):
+            await trio.lowlevel.checkpoint()
+
+
+@dataclass(frozen=True)
+class Vacuum:
+    """Purge what nobody sees."""
+
+    async def run(self, world: World) -> None:
+        """What is held stays readable: asked later."""
+        await world.db.vacuum()
+
+
+@dataclass(frozen=True)
+class Check:
+    """Run `check()` in the middle of everything."""
+
+    async def run(self, world: World) -> None:
+        """Nothing is wrong, whatever goes on."""
+        findings = await world.db.check()
+        assert findings.errors == ()
+
+
+@dataclass(frozen=True)
+class Reopen:
+    """Close the database, whatever goes on, and open it again."""
+
+    async def run(self, _: World) -> None:
+        """Carried out by the test, which holds the database."""
+        raise AssertionError("the test reopens")
+
+
+@dataclass(frozen=True)
+class Crash:
+    """Open a copy of the file as a crash at this moment would leave it."""
+
+    backup: bool = False
+    """Take the copy by `backup` instead."""
+
+    async def run(self, world: World) -> None:
+        """It holds what is committed, and nothing of the builds that went on."""
+        path = Path(world.db.path)
+        copy = path.with_name("copy.db")
+        if self.backup:
+            await world.db.backup(copy)
+        else:
+            copy_files(path, copy)
+        async with checked_db(copy, limits=SMALL) as db:
+            await settled(db)
+            await compare_now(world.elsewhere(db))
+        copy.unlink()
+
+
+def copy_files(path: Path, copy: Path) -> None:
+    """The file and its WAL, by another process, so that no lock of this one is dropped."""
+    subprocess.run(["cp", path, copy], check=True)
+    subprocess.run(["cp", f"{path}-wal", f"{copy}-wal"], check=True)
+
+
+async def settled(db: Database) -> None:
+    """With no build under way, a vacuum leaves nothing but what is in use."""
+    await db.vacuum()
+    assert await leftovers(db) == []

@@ -1,0 +1,1 @@
+"""The database between processes: one writes, others read."""

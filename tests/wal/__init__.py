@@ -1,0 +1,1 @@
+"""Tests of the file: opening, recovery, log, rows, readers, checkpoints, formats."""

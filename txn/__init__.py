@@ -1,0 +1,1 @@
+"""Transactions: snapshots, visibility, conflicts, commit groups, and the horizon."""

@@ -1,0 +1,245 @@
+"""One commit, written inside its savepoint.
+
+    check     first committer wins: a key written after the snapshot is a conflict
+    rows      new versions, vids in LSN order
+    deaths    the versions they replace, and those deleted
+    live      key -> vid
+    counters  next vid, live rows, the table's sum
+    log       one record a table, chained
+
+All of it in one SQLite transaction: there is no second source of truth that
+could disagree with it after a crash.
+"""
+
+import json
+import sqlite3
+import time
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..wal import catalog, log, rows
+from ..wal.catalog import TableRow
+from ..wal.checksum import RowSum, vid_range
+from ..wal.errors import DuplicateKeyError, NotFoundError
+from ..wal.log import Kind, Record
+from ..wal.rows import Rows, Versions
+from ..wal.types import Key, Lsn, TableId, Vid
+from .errors import ConflictError
+from .head import Heads
+from .writes import CommitRequest, Ddl, Outcome, PayloadWrite, ReadSet, Write
+
+_NO_VIDS = np.empty(0, np.int64)
+
+
+@dataclass(frozen=True)
+class Born:
+    """Rows that a commit added to a table."""
+
+    lsn: Lsn
+    table: TableId
+    first_vid: Vid
+    rows: Rows
+
+
+@dataclass(frozen=True)
+class Ended:
+    """Versions that a commit ended. vids: int64 ascending."""
+
+    lsn: Lsn
+    table: TableId
+    vids: NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where a group stands: provisional until its COMMIT, so an old one is a way back."""
+
+    heads: Heads
+    last_crc: int
+    born: tuple[Born, ...] = ()
+    ended: tuple[Ended, ...] = ()
+
+
+@dataclass
+class CommitWriter:
+    """Writes one request on top of `progress`; private to the writing thread."""
+
+    connection: sqlite3.Connection
+    progress: Progress
+    request: CommitRequest
+    seq: int = 0
+    outcome: Outcome = field(default_factory=lambda: Outcome(Lsn(0)))
+    """The answer as far as it is known."""
+
+    @property
+    def lsn(self) -> Lsn:
+        """The LSN this commit gets if it is not refused."""
+        return Lsn(self.progress.heads.lsn + 1)
+
+    def write(self) -> Outcome:
+        """Write all operations; raises ConflictError, DuplicateKeyError or NotFoundError."""
+        for table, read in self.request.reads.items():
+            self._refuse_changed_reads(table, read)
+        for operation in self.request.operations:
+            if isinstance(operation, Write):
+                self._write_rows(operation)
+            elif isinstance(operation, PayloadWrite):
+                self._write_rows(self._with_vectors(operation))
+            else:
+                self._change_catalog(operation)
+        self._remember()
+        self.progress = replace(self.progress, heads=Heads(self.lsn, self.progress.heads.tables))
+        return replace(self.outcome, lsn=self.progress.heads.lsn)
+
+    def _head(self, table: TableId) -> TableRow:
+        head = self.progress.heads.tables.get(table)
+        if head is not None:
+            return head
+        if self.request.since is not None:
+            raise ConflictError(f"table {table} was dropped after the transaction's snapshot")
+        raise NotFoundError(f"table {table} was dropped")
+
+    def _put_head(self, head: TableRow) -> None:
+        tables = {**self.progress.heads.tables, head.id: head}
+        heads = Heads(self.progress.heads.lsn, MappingProxyType(tables))
+        self.progress = replace(self.progress, heads=heads)
+
+    def _refuse_changed_reads(self, table: TableId, read: ReadSet) -> None:
+        head = self._head(table)
+        since = self._since()
+        if read.whole and head.changed_lsn > since.lsn:
+            raise ConflictError(
+                f"table {head.name!r}, which the transaction read whole, "
+                f"was changed at LSN {head.changed_lsn}, after its snapshot {since.lsn}"
+            )
+        self._refuse_changed_keys(head, list(read.keys), "read")
+
+    def _since(self) -> Heads:
+        assert self.request.since is not None
+        return self.request.since
+
+    def _refuse_changed_keys(self, head: TableRow, keys: list[Key], did: str) -> None:
+        since = self._since()
+        high = since.tables[head.id].next_vid
+        key = rows.changed_after(self.connection, head.id, keys, high, since.lsn)
+        if key is not None:
+            raise ConflictError(
+                f"table {head.name!r}: key {key!r}, which the transaction {did}, "
+                f"was committed by somebody else after its snapshot {since.lsn}"
+            )
+
+    def _with_vectors(self, write: PayloadWrite) -> Write:
+        """The same as a Write, with the vectors that the rows have now."""
+        head = self._head(write.table)
+        versions = rows.live_versions(self.connection, head.id, write.keys)
+        vid_of = {key: vid for vid, _, key in versions}
+        missing = [key for key in write.keys if key not in vid_of]
+        if missing:
+            raise NotFoundError(f"table {head.name!r}: no row with key {missing[0]!r}")
+        vids = np.array([vid_of[key] for key in write.keys], dtype=np.int64)
+        ascending, where = np.unique(vids, return_inverse=True)
+        block = rows.read_vectors(self.connection, head.id, ascending, head.dim)
+        return Write(head.id, Rows.of(write.keys, write.payloads, block.vectors[where]))
+
+    def _write_rows(self, write: Write) -> None:
+        head = self._head(write.table)
+        if self.request.since is not None:
+            self._refuse_changed_keys(head, write.keys(), "wrote")
+        new = write.rows
+        replaced = self._put(head, new, write) if new is not None else []
+        deleted = rows.live_versions(self.connection, head.id, write.deletes)
+        ended = Versions.of([(vid, crc) for vid, crc, _ in (*replaced, *deleted)])
+        rows.end(self.connection, head.id, ended.vids, self.lsn)
+        if new is not None:
+            rows.make_live(self.connection, head.id, head.next_vid, len(new))
+        rows.remove_live(self.connection, head.id, [key for _, _, key in deleted])
+        self._count(head, new, ended, len(replaced), len(deleted))
+
+    def _put(self, head: TableRow, new: Rows, write: Write) -> list[tuple[int, int, Key]]:
+        rows.insert(self.connection, head.id, head.next_vid, self.lsn, new)
+        replaced = rows.replaced_by(self.connection, head.id, head.next_vid, len(new))
+        if replaced and write.if_present == "refuse":
+            raise DuplicateKeyError(
+                f"table {head.name!r}: key {replaced[0][2]!r} is there already (insert); "
+                "use upsert to replace it"
+            )
+        return replaced
+
+    def _count(
+        self, head: TableRow, new: Rows | None, ended: Versions, replaced: int, deleted: int
+    ) -> None:
+        """Bring counters, sum and log up to date with one table's changes."""
+        n = len(new) if new is not None else 0
+        crcs = new.crcs if new is not None else np.empty(0, np.uint32)
+        row_sum = head.sum - RowSum.of(ended.vids, ended.crcs)
+        row_sum += RowSum.of(vid_range(head.next_vid, n), crcs)
+        changed = replace(
+            head,
+            next_vid=Vid(head.next_vid + n),
+            live=head.live + n - len(ended.vids),
+            sum=row_sum,
+            changed_lsn=self.lsn if n or len(ended.vids) else head.changed_lsn,
+        )
+        catalog.update_table(
+            self.connection,
+            head.id,
+            next_vid=changed.next_vid,
+            live=changed.live,
+            row_sum=changed.sum,
+            changed_lsn=changed.changed_lsn,
+        )
+        self._log("rows", head.id, head.next_vid, n, crcs, ended.vids)
+        self._note(head, new, ended)
+        self._put_head(changed)
+        self.outcome = replace(
+            self.outcome,
+            inserted=self.outcome.inserted + n - replaced,
+            updated=self.outcome.updated + replaced,
+            deleted=self.outcome.deleted + deleted,
+        )
+
+    def _note(self, head: TableRow, new: Rows | None, ended: Versions) -> None:
+        """Keep what memory must learn when the group is published."""
+        born, gone = self.progress.born, self.progress.ended
+        if new is not None:
+            born = (*born, Born(self.lsn, head.id, head.next_vid, new))
+        if len(ended.vids):
+            gone = (*gone, Ended(self.lsn, head.id, ended.vids))
+        self.progress = replace(self.progress, born=born, ended=gone)
+
+    def _log(
+        self,
+        kind: Kind,
+        table: TableId,
+        first_vid: Vid,
+        count: int,
+        crcs: NDArray[np.uint32],
+        ended: NDArray[np.int64],
+    ) -> None:
+        rows_crc = log.crc_of_crcs(crcs)
+        record = Record(
+            self.lsn, self.seq, table, kind, first_vid, count, rows_crc, time.time_ns(), ended
+        )
+        crc = log.append(self.connection, record, self.progress.last_crc)
+        self.progress = replace(self.progress, last_crc=crc)
+        self.seq += 1
+
+    def _change_catalog(self, ddl: Ddl) -> None:
+        if ddl.table is not None:
+            self._head(ddl.table)
+        made = ddl.change(self.connection, self.lsn)
+        self.outcome = replace(self.outcome, made=made)
+        table = made if ddl.table is None else ddl.table
+        self._log(ddl.kind, TableId(table), Vid(0), 0, np.empty(0, np.uint32), _NO_VIDS)
+        heads = Heads.of(self.progress.heads.lsn, catalog.read_tables(self.connection))
+        self.progress = replace(self.progress, heads=heads)
+
+    def _remember(self) -> None:
+        counts = {name: getattr(self.outcome, name) for name in ("inserted", "updated", "deleted")}
+        self.connection.execute(
+            "INSERT INTO commits (lsn, time_ns, idempotency_key, outcome) VALUES (?,?,?,?)",
+            (self.lsn, time.time_ns(), self.request.idempotency_key, json.dumps(counts)),
+        )

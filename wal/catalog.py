@@ -1,0 +1,285 @@
+"""Tables, indexes, generations and jobs as rows of the file.
+
+What they are named and where they stand; what an index or a build *is*, the engine knows.
+"""
+
+import json
+import sqlite3
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from .checksum import RowSum
+from .errors import CorruptError
+from .types import GenerationId, IndexId, JobId, KeyType, Lsn, SegmentId, TableId, Vid
+
+GenerationState = Literal["building", "catching_up", "verified", "active", "kept", "retired"]
+
+
+@dataclass(frozen=True)
+class TableRow:
+    """A table as the file has it."""
+
+    id: TableId
+    name: str
+    dim: int
+    metric: str
+    key_type: KeyType
+    next_vid: Vid
+    live: int
+    sum: RowSum
+    changed_lsn: Lsn
+    created_lsn: Lsn
+    dropped_lsn: Lsn | None
+
+
+_TABLE = (
+    "id, name, dim, metric, key_type, next_vid, live, sum, changed_lsn, created_lsn, dropped_lsn"
+)
+
+
+def read_tables(connection: sqlite3.Connection) -> list[TableRow]:
+    """All tables, dropped ones that still take space too."""
+    found = []
+    for row in connection.execute(f"SELECT {_TABLE} FROM tables ORDER BY id"):
+        fields = dict(zip(_TABLE.split(", "), row, strict=True))
+        fields["sum"] = RowSum.from_bytes(fields["sum"])
+        found.append(TableRow(**fields))
+    return found
+
+
+def insert_table(
+    connection: sqlite3.Connection, name: str, dim: int, metric: str, key_type: KeyType, lsn: Lsn
+) -> TableId:
+    """Add a table, empty."""
+    cursor = connection.execute(
+        f"INSERT INTO tables ({_TABLE}) VALUES (NULL,?,?,?,?,1,0,?,?,?,NULL)",
+        (name, dim, metric, key_type, RowSum().to_bytes(), lsn, lsn),
+    )
+    assert cursor.lastrowid is not None
+    return TableId(cursor.lastrowid)
+
+
+def update_table(
+    connection: sqlite3.Connection,
+    table: TableId,
+    *,
+    next_vid: Vid,
+    live: int,
+    row_sum: RowSum,
+    changed_lsn: Lsn,
+) -> None:
+    """Set the counters of a table."""
+    connection.execute(
+        "UPDATE tables SET next_vid = ?, live = ?, sum = ?, changed_lsn = ? WHERE id = ?",
+        (next_vid, live, row_sum.to_bytes(), changed_lsn, table),
+    )
+
+
+def mark_table_dropped(connection: sqlite3.Connection, table: TableId, lsn: Lsn) -> None:
+    """The table and its indexes end at `lsn`; their rows go later."""
+    connection.execute("UPDATE tables SET dropped_lsn = ? WHERE id = ?", (lsn, table))
+    connection.execute(
+        "UPDATE indexes SET dropped_lsn = ? WHERE table_id = ? AND dropped_lsn IS NULL",
+        (lsn, table),
+    )
+
+
+def delete_table(connection: sqlite3.Connection, table: TableId) -> None:
+    """Forget a dropped table whose rows are gone."""
+    connection.execute("DELETE FROM tables WHERE id = ?", (table,))
+
+
+@dataclass(frozen=True)
+class IndexRow:
+    """An index as the file has it; `parameters` is the engine's JSON."""
+
+    id: IndexId
+    name: str
+    table: TableId
+    metric: str
+    parameters: dict[str, Any]
+    active: GenerationId | None
+    created_lsn: Lsn
+    dropped_lsn: Lsn | None
+
+
+_INDEX = "id, name, table_id, metric, parameters, active, created_lsn, dropped_lsn"
+
+
+def read_indexes(connection: sqlite3.Connection) -> list[IndexRow]:
+    """All indexes, dropped ones that still take space too."""
+    found = []
+    for row in connection.execute(f"SELECT {_INDEX} FROM indexes ORDER BY id"):
+        fields = dict(zip(_INDEX.split(", "), row, strict=True))
+        fields["table"] = fields.pop("table_id")
+        fields["parameters"] = _parameters(fields["name"], fields["parameters"])
+        found.append(IndexRow(**fields))
+    return found
+
+
+def _parameters(index: str, text: str) -> dict[str, Any]:
+    try:
+        parameters = json.loads(text)
+    except ValueError:
+        parameters = None
+    if not isinstance(parameters, dict):
+        raise CorruptError(f"index {index!r}: its parameters are damaged: {text[:40]!r}")
+    return parameters
+
+
+def insert_index(
+    connection: sqlite3.Connection,
+    name: str,
+    table: TableId,
+    metric: str,
+    parameters: dict[str, Any],
+    lsn: Lsn,
+) -> IndexId:
+    """Add an index that has no generation yet."""
+    cursor = connection.execute(
+        f"INSERT INTO indexes ({_INDEX}) VALUES (NULL,?,?,?,?,NULL,?,NULL)",
+        (name, table, metric, json.dumps(parameters, sort_keys=True), lsn),
+    )
+    assert cursor.lastrowid is not None
+    return IndexId(cursor.lastrowid)
+
+
+def mark_index_dropped(connection: sqlite3.Connection, index: IndexId, lsn: Lsn) -> None:
+    """The index ends at `lsn`; its generations go later."""
+    connection.execute("UPDATE indexes SET dropped_lsn = ? WHERE id = ?", (lsn, index))
+
+
+def delete_index(connection: sqlite3.Connection, index: IndexId) -> None:
+    """Forget a dropped index whose generations are gone."""
+    connection.execute("DELETE FROM jobs WHERE index_id = ?", (index,))
+    connection.execute("DELETE FROM indexes WHERE id = ?", (index,))
+
+
+def set_active(
+    connection: sqlite3.Connection,
+    index: IndexId,
+    generation: GenerationId,
+    parameters: dict[str, Any],
+) -> None:
+    """The swap: one UPDATE, in whose transaction the old generation becomes retired."""
+    connection.execute(
+        "UPDATE generations SET state = 'retired' "
+        "WHERE id = (SELECT active FROM indexes WHERE id = ?)",
+        (index,),
+    )
+    connection.execute("UPDATE generations SET state = 'active' WHERE id = ?", (generation,))
+    connection.execute(
+        "UPDATE indexes SET active = ?, parameters = ? WHERE id = ?",
+        (generation, json.dumps(parameters, sort_keys=True), index),
+    )
+
+
+@dataclass(frozen=True)
+class GenerationRow:
+    """One complete build of an index, or one under way."""
+
+    id: GenerationId
+    index: IndexId
+    state: GenerationState
+    s0_lsn: Lsn
+    s0_high: Vid
+    fold_lsn: Lsn
+    fold_vid: Vid
+    nlist: int
+    seed: int
+    codec: str
+    metric: str
+    centroid_search: str
+    rows_at_build: int
+    drift_baseline: float
+    built_at_ns: int
+    sealed: SegmentId
+    """Its segments up to this id count; later ones are staged by something unfinished."""
+
+
+_GENERATION = (
+    "id, index_id, state, s0_lsn, s0_high, fold_lsn, fold_vid, nlist, seed, codec, metric, "
+    "centroid_search, rows_at_build, drift_baseline, built_at_ns, sealed"
+)
+
+
+def read_generations(connection: sqlite3.Connection) -> list[GenerationRow]:
+    """All generations, in the order they were begun."""
+    rows = connection.execute(f"SELECT {_GENERATION} FROM generations ORDER BY id")
+    return [GenerationRow(*row) for row in rows]
+
+
+def insert_generation(connection: sqlite3.Connection, row: GenerationRow) -> GenerationId:
+    """Begin a generation; the id in `row` is ignored."""
+    values = [value for name, value in vars(row).items() if name != "id"]
+    cursor = connection.execute(
+        f"INSERT INTO generations ({_GENERATION}) VALUES (NULL,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
+        values,
+    )
+    assert cursor.lastrowid is not None
+    return GenerationId(cursor.lastrowid)
+
+
+def update_generation(
+    connection: sqlite3.Connection, generation: GenerationId, **columns: int | float | str
+) -> None:
+    """Set columns of a generation: its state, its fold position, its baseline."""
+    assert set(columns) <= set(_GENERATION.split(", "))
+    names = ", ".join(f"{name} = ?" for name in columns)
+    connection.execute(
+        f"UPDATE generations SET {names} WHERE id = ?", (*columns.values(), generation)
+    )
+
+
+def log_needed_after(connection: sqlite3.Connection) -> Lsn | None:
+    """The smallest position that an index still reads the log from; None if none does.
+
+    That is the fold position of an active generation, or S0 of a build under way.
+    """
+    (lsn,) = connection.execute(
+        "SELECT min(CASE state WHEN 'active' THEN fold_lsn ELSE s0_lsn END) FROM generations "
+        "WHERE state IN ('active', 'building', 'catching_up', 'verified')"
+    ).fetchone()
+    return None if lsn is None else Lsn(lsn)
+
+
+@dataclass(frozen=True)
+class JobRow:
+    """A rebuild as another process may see it."""
+
+    id: JobId
+    index: IndexId
+    generation: GenerationId | None
+    state: str
+    phase: str
+    fraction: float
+    rows_done: int
+    rows_total: int
+    lag_rows: int
+    eta_s: float | None
+    parallel: int
+    message: str
+    started_ns: int
+    updated_ns: int
+
+
+_JOB = (
+    "id, index_id, generation, state, phase, fraction, rows_done, rows_total, lag_rows, eta_s, "
+    "parallel, message, started_ns, updated_ns"
+)
+
+
+def put_job(connection: sqlite3.Connection, row: JobRow) -> JobId:
+    """Write a job; one with id 0 is new and gets its id."""
+    values = [value for name, value in vars(row).items() if name != "id"]
+    cursor = connection.execute(
+        f"INSERT OR REPLACE INTO jobs ({_JOB}) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
+        [row.id or None, *values],
+    )
+    assert cursor.lastrowid is not None
+    return JobId(cursor.lastrowid)
+
+
+def read_jobs(connection: sqlite3.Connection) -> list[JobRow]:
+    """All jobs, oldest first."""
+    return [JobRow(*row) for row in connection.execute(f"SELECT {_JOB} FROM jobs ORDER BY id")]

@@ -1,0 +1,103 @@
+"""The pool of readers, and the gate that lets a checkpoint finish.
+
+A reader holds a SQLite read transaction only for one call, and each call is
+short by construction. Even so, a WAL that always has *some* reader never
+resets and grows without end. So once in a while the gate closes: new calls
+wait, running ones drain, one checkpoint completes, the gate opens.
+
+    calls    ==  ===   ==|      |===  ==
+               ==   === =|      |==  ===
+    gate     open        closed  open
+    writer                 ckpt
+"""
+
+import math
+import sqlite3
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import TypeVar
+
+import trio
+
+from .blocking import run_blocking
+from .errors import ClosedError, translated
+
+T = TypeVar("T")
+
+
+class ReaderPool:
+    """Connections that only read. All its fields belong to the event loop's thread."""
+
+    def __init__(self, open_reader: Callable[[], sqlite3.Connection], size: int) -> None:
+        self._open_reader = open_reader
+        self._slots = trio.Semaphore(size, max_value=size)
+        """One for each call that may run at a time."""
+        self._idle: list[sqlite3.Connection] = []
+        """Connections between two calls."""
+        self._running = 0
+        """Calls in a worker thread now."""
+        self._gate = trio.Event()
+        """Set while the gate is open."""
+        self._drained = trio.Event()
+        """Set when the gate is closed and the last running call has ended."""
+        self._gate.set()
+        self.closed = False
+
+    def __repr__(self) -> str:
+        state = "closed" if self.closed else "open" if self._gate.is_set() else "draining"
+        return f"<ReaderPool {state}: {self._running} running, {len(self._idle)} idle>"
+
+    async def read(self, fn: Callable[[sqlite3.Connection], T]) -> T:
+        """Run `fn(connection)` in a worker thread, inside one read transaction."""
+        async with self._slots:
+            while not self._gate.is_set():  # it may close again before this task has its turn
+                await self._gate.wait()
+            if self.closed:
+                raise ClosedError("the database is closed")
+            self._running += 1
+            try:
+                return await self._read(fn)
+            finally:
+                self._running -= 1
+                if self._running == 0:
+                    self._drained.set()
+
+    async def _read(self, fn: Callable[[sqlite3.Connection], T]) -> T:
+        connection = self._idle.pop() if self._idle else await run_blocking(self._open_reader)
+        try:
+            return await run_blocking(_in_transaction, connection, fn)
+        finally:
+            self._idle.append(connection)
+
+    @asynccontextmanager
+    async def drained(self) -> AsyncIterator[None]:
+        """Inside, no reader runs; calls that come meanwhile wait."""
+        self._gate, self._drained = trio.Event(), trio.Event()
+        try:
+            if self._running:
+                await self._drained.wait()
+            yield
+        finally:
+            self._gate.set()
+
+    async def aclose(self) -> None:
+        """Let running calls end, close the connections; later calls raise ClosedError."""
+        self.closed = True
+        with trio.CancelScope(deadline=math.inf, shield=True):
+            async with self.drained():
+                idle, self._idle = self._idle, []
+                await run_blocking(_close_all, idle)
+
+
+def _in_transaction(connection: sqlite3.Connection, fn: Callable[[sqlite3.Connection], T]) -> T:
+    with translated("reading"):
+        connection.execute("BEGIN")
+        try:
+            return fn(connection)
+        finally:
+            connection.rollback()  # unless an error has ended the transaction
+
+
+def _close_all(connections: list[sqlite3.Connection]) -> None:
+    for connection in connections:
+        connection.close()

@@ -1,0 +1,194 @@
+"""The tables of a file, and how a file of an older format becomes one of this format.
+
+`user_version` is the format: the number of migrations a file has gone through.
+sqlite-utils runs them; each is one transaction together with the version it
+leads to, so a crash in between leaves the older format whole.
+
+User strings are never identifiers: the rows of table 7 are in `rows_7`,
+`live_7` and `dead_7`, and the number 7 is never used again.
+
+A file whose schema is not exactly the one made here (a trigger, a view, one
+column more) is refused: it is damaged, or somebody's trap.
+"""
+
+import sqlite3
+from typing import TYPE_CHECKING
+
+from .errors import CorruptError, translated
+from .types import KeyType, TableId
+
+if TYPE_CHECKING:
+    from sqlite_utils import Database
+    from sqlite_utils.migrations import Migrations
+
+APPLICATION_ID = 0x43444231  # "CDB1"
+PAGE_SIZE_BYTES = 16_384
+
+_KEY_COLUMN = {"int": "INTEGER", "str": "TEXT"}
+
+_FORMAT_1 = """
+CREATE TABLE meta (key TEXT PRIMARY KEY, value ANY) STRICT;
+
+CREATE TABLE tables (
+    id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT NOT NULL, dim INTEGER NOT NULL,
+    metric TEXT NOT NULL, key_type TEXT NOT NULL, next_vid INTEGER NOT NULL,
+    live INTEGER NOT NULL, sum BLOB NOT NULL, changed_lsn INTEGER NOT NULL,
+    created_lsn INTEGER NOT NULL, dropped_lsn INTEGER) STRICT;
+CREATE UNIQUE INDEX tables_name ON tables (name) WHERE dropped_lsn IS NULL;
+
+CREATE TABLE wal (
+    lsn INTEGER NOT NULL, seq INTEGER NOT NULL, table_id INTEGER NOT NULL, kind TEXT NOT NULL,
+    first_vid INTEGER NOT NULL, count INTEGER NOT NULL, rows_crc INTEGER NOT NULL,
+    time_ns INTEGER NOT NULL, crc INTEGER NOT NULL, ended BLOB NOT NULL,
+    PRIMARY KEY (lsn, seq)) STRICT;
+
+CREATE TABLE commits (
+    lsn INTEGER PRIMARY KEY, time_ns INTEGER NOT NULL, idempotency_key TEXT,
+    outcome TEXT NOT NULL) STRICT;
+CREATE UNIQUE INDEX commits_key ON commits (idempotency_key) WHERE idempotency_key IS NOT NULL;
+
+CREATE TABLE indexes (
+    id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT NOT NULL, table_id INTEGER NOT NULL,
+    metric TEXT NOT NULL, parameters TEXT NOT NULL, active INTEGER,
+    created_lsn INTEGER NOT NULL, dropped_lsn INTEGER) STRICT;
+CREATE UNIQUE INDEX indexes_name ON indexes (name) WHERE dropped_lsn IS NULL;
+
+CREATE TABLE generations (
+    id INTEGER PRIMARY KEY AUTOINCREMENT, index_id INTEGER NOT NULL, state TEXT NOT NULL,
+    s0_lsn INTEGER NOT NULL, s0_high INTEGER NOT NULL, fold_lsn INTEGER NOT NULL,
+    fold_vid INTEGER NOT NULL, nlist INTEGER NOT NULL, seed INTEGER NOT NULL,
+    codec TEXT NOT NULL, metric TEXT NOT NULL, centroid_search TEXT NOT NULL,
+    rows_at_build INTEGER NOT NULL, drift_baseline REAL NOT NULL,
+    built_at_ns INTEGER NOT NULL, sealed INTEGER NOT NULL) STRICT;
+
+CREATE TABLE centroids (
+    generation INTEGER NOT NULL, first INTEGER NOT NULL, n INTEGER NOT NULL,
+    crc INTEGER NOT NULL, vectors BLOB NOT NULL, PRIMARY KEY (generation, first)) STRICT;
+
+CREATE TABLE partitions (
+    id INTEGER PRIMARY KEY AUTOINCREMENT, generation INTEGER NOT NULL,
+    centroid INTEGER NOT NULL, n INTEGER NOT NULL, crc INTEGER NOT NULL, bytes INTEGER NOT NULL,
+    vids BLOB NOT NULL, bounds BLOB NOT NULL, row_crcs BLOB NOT NULL,
+    codes BLOB NOT NULL) STRICT;
+CREATE INDEX partitions_of
+    ON partitions (generation, centroid, id, n, bytes);
+
+CREATE TABLE jobs (
+    id INTEGER PRIMARY KEY AUTOINCREMENT, index_id INTEGER NOT NULL, generation INTEGER,
+    state TEXT NOT NULL, phase TEXT NOT NULL, fraction REAL NOT NULL, rows_done INTEGER NOT NULL,
+    rows_total INTEGER NOT NULL, lag_rows INTEGER NOT NULL, eta_s REAL, parallel INTEGER NOT NULL,
+    message TEXT NOT NULL, started_ns INTEGER NOT NULL, updated_ns INTEGER NOT NULL) STRICT;
+
+CREATE TABLE decisions (
+    id INTEGER PRIMARY KEY AUTOINCREMENT, time_ns INTEGER NOT NULL, index_id INTEGER NOT NULL,
+    action TEXT NOT NULL, reasons TEXT NOT NULL) STRICT;
+
+CREATE TABLE query_samples (
+    id INTEGER PRIMARY KEY AUTOINCREMENT, index_id INTEGER NOT NULL, time_ns INTEGER NOT NULL,
+    vector BLOB NOT NULL) STRICT;
+"""
+
+_STORAGE = """
+CREATE TABLE rows_{t} (
+    vid INTEGER PRIMARY KEY, key {key} NOT NULL, lsn INTEGER NOT NULL, crc INTEGER NOT NULL,
+    payload TEXT, vector BLOB NOT NULL) STRICT;
+CREATE TABLE live_{t} (key {key} PRIMARY KEY, vid INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+CREATE TABLE dead_{t} (
+    vid INTEGER PRIMARY KEY, key {key} NOT NULL, end_lsn INTEGER NOT NULL) STRICT;
+CREATE INDEX dead_{t}_key ON dead_{t} (key);
+"""
+
+
+def run_script(connection: sqlite3.Connection, script: str) -> None:
+    """Run statements one by one: `executescript` would commit an open transaction."""
+    for statement in script.split(";"):
+        if statement.strip():
+            connection.execute(statement)
+
+
+def migrations() -> "Migrations":
+    """The way from an empty file to this format, one step a format."""
+    from sqlite_utils.migrations import Migrations
+
+    steps = Migrations("centroidb")
+
+    @steps()
+    def format_1(db: "Database") -> None:
+        run_script(db.conn, _FORMAT_1)
+
+    return steps
+
+
+FORMAT = 1
+
+
+def inspection(connection: sqlite3.Connection) -> "Database":
+    """sqlite-utils on our own connection: it must never bring a SQLite of its own."""
+    from sqlite_utils import Database
+
+    return Database(connection, recursive_triggers=False, execute_plugins=False)
+
+
+def migrate(connection: sqlite3.Connection) -> None:
+    """Bring the file to this format, in one transaction."""
+    with translated("migrating the file"):
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            migrations().apply(inspection(connection))
+            connection.execute(f"PRAGMA user_version = {FORMAT:d}")
+            connection.execute("COMMIT")
+        except BaseException:
+            connection.rollback()  # unless the error has ended the transaction
+            raise
+
+
+def create_storage(connection: sqlite3.Connection, table: TableId, key_type: KeyType) -> None:
+    """Make the three tables that hold the rows of `table`."""
+    run_script(connection, _STORAGE.format(t=int(table), key=_KEY_COLUMN[key_type]))
+
+
+def drop_storage(connection: sqlite3.Connection, table: TableId) -> None:
+    """Drop the three tables that held the rows of `table`."""
+    for name in ("rows", "live", "dead"):
+        connection.execute(f"DROP TABLE IF EXISTS {name}_{table:d}")
+
+
+Schema = dict[str, str]
+
+
+def schema_of(connection: sqlite3.Connection) -> Schema:
+    """Name -> statement of everything in the file but SQLite's own and automatic entries."""
+    rows = connection.execute(
+        "SELECT name, sql FROM sqlite_schema WHERE name NOT LIKE 'sqlite\\_%' ESCAPE '\\'"
+    )
+    return {str(name): " ".join(str(sql).split()) for name, sql in rows}
+
+
+def expected_schema(tables: list[tuple[TableId, KeyType]]) -> Schema:
+    """What a file of this format that has these tables must hold, statement by statement."""
+    model = sqlite3.connect(":memory:", isolation_level=None)
+    try:
+        migrate(model)
+        for table, key_type in tables:
+            create_storage(model, table, key_type)
+        return schema_of(model)
+    finally:
+        model.close()
+
+
+def verify_schema(connection: sqlite3.Connection) -> None:
+    """Raise CorruptError unless the schema is exactly the one this version makes."""
+    try:
+        tables = connection.execute("SELECT id, key_type FROM tables").fetchall()
+        key_types = {str(key_type) for _, key_type in tables}
+        wrong = key_types - set(_KEY_COLUMN)
+        found, expected = schema_of(connection), expected_schema([] if wrong else tables)
+    except sqlite3.OperationalError as error:
+        if error.sqlite_errorcode != sqlite3.SQLITE_ERROR:  # a lock, a right that is missing
+            raise
+        raise CorruptError(f"the file's schema is not of format {FORMAT}: {error}") from error
+    for name in sorted(found.keys() | expected.keys()):
+        if found.get(name) != expected.get(name):
+            raise CorruptError(
+                f"schema entry {name!r}: expected {expected.get(name)!r}, found {found.get(name)!r}"
+            )

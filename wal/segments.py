@@ -1,0 +1,214 @@
+"""Stored pieces of an index: opaque to this layer but for their checksums.
+
+A segment is immutable: a fold adds some, a compaction adds new ones and deletes
+the old. Either may take several transactions, so new segments are *staged*: they
+count from the moment their generation is sealed up to their id, which is one
+UPDATE; a crash before it leaves garbage that recovery removes.
+Its crc covers every byte and the partition it belongs to, so a piece that was
+damaged or filed elsewhere is found when it is read.
+"""
+
+import sqlite3
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .checksum import blobs_crc
+from .errors import CorruptError
+from .rows import Versions
+from .types import GenerationId, SegmentId
+
+_ALL = SegmentId((1 << 63) - 1)
+
+
+@dataclass(frozen=True)
+class StoredSegment:
+    """The bytes of one segment of partition `centroid`; `n` rows."""
+
+    centroid: int
+    n: int
+    vids: bytes
+    bounds: bytes
+    row_crcs: bytes
+    codes: bytes
+
+    def crc(self) -> int:
+        """The CRC-32 over partition, row count and bytes."""
+        start = blobs_crc(self.centroid.to_bytes(8, "little"), self.n.to_bytes(8, "little"))
+        return blobs_crc(self.vids, self.bounds, self.row_crcs, self.codes, start=start)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of content."""
+        return len(self.vids) + len(self.bounds) + len(self.row_crcs) + len(self.codes)
+
+
+@dataclass(frozen=True)
+class SegmentRef:
+    """Where a segment is, without its bytes."""
+
+    id: SegmentId
+    centroid: int
+    n: int
+    nbytes: int
+
+
+def write(
+    connection: sqlite3.Connection, generation: GenerationId, segments: Sequence[StoredSegment]
+) -> list[SegmentRef]:
+    """Store segments, in this order, and say where they are."""
+    refs = []
+    for segment in segments:
+        cursor = connection.execute(
+            "INSERT INTO partitions "
+            "(generation, centroid, n, crc, bytes, vids, bounds, row_crcs, codes) "
+            "VALUES (?,?,?,?,?,?,?,?,?)",
+            (
+                generation,
+                segment.centroid,
+                segment.n,
+                segment.crc(),
+                segment.nbytes,
+                segment.vids,
+                segment.bounds,
+                segment.row_crcs,
+                segment.codes,
+            ),
+        )
+        assert cursor.lastrowid is not None
+        ref = SegmentRef(SegmentId(cursor.lastrowid), segment.centroid, segment.n, segment.nbytes)
+        refs.append(ref)
+    return refs
+
+
+def read(connection: sqlite3.Connection, segment: SegmentId) -> StoredSegment:
+    """One segment; CorruptError when it is missing or its checksum does not hold."""
+    row = connection.execute(
+        "SELECT centroid, n, vids, bounds, row_crcs, codes, crc FROM partitions WHERE id = ?",
+        (segment,),
+    ).fetchone()
+    if row is None:
+        raise CorruptError(f"segment {segment} is missing")
+    stored = StoredSegment(*row[:6])
+    if stored.crc() != row[6]:
+        raise CorruptError(f"segment {segment} of partition {stored.centroid}: wrong checksum")
+    return stored
+
+
+def references(
+    connection: sqlite3.Connection, generation: GenerationId, sealed: SegmentId
+) -> list[SegmentRef]:
+    """The segments of a generation up to `sealed`, by partition, oldest first."""
+    rows = connection.execute(
+        "SELECT id, centroid, n, bytes FROM partitions WHERE generation = ? AND id <= ? "
+        "ORDER BY centroid, id",
+        (generation, sealed),
+    )
+    return [SegmentRef(*row) for row in rows]
+
+
+def listed_rows(connection: sqlite3.Connection, generation: GenerationId) -> Versions:
+    """vids and crcs of every row its segments list, staged ones too, ascending."""
+    vids, crcs = [], []
+    for raw_vids, raw_crcs in connection.execute(
+        "SELECT vids, row_crcs FROM partitions WHERE generation = ?", (generation,)
+    ):
+        vids.append(np.frombuffer(raw_vids, "<i8"))
+        crcs.append(np.frombuffer(raw_crcs, "<u4"))
+    if not vids:
+        return Versions(np.empty(0, np.int64), np.empty(0, np.uint32))
+    joined = np.concatenate(vids)
+    order = np.argsort(joined, kind="stable")
+    return Versions(joined[order], np.concatenate(crcs)[order])
+
+
+def listed_by_partition(
+    connection: sqlite3.Connection, generation: GenerationId
+) -> Iterator[tuple[int, NDArray[np.int64]]]:
+    """(centroid, vids) of each segment of a generation, staged ones too."""
+    for centroid, raw in connection.execute(
+        "SELECT centroid, vids FROM partitions WHERE generation = ?", (generation,)
+    ):
+        yield centroid, np.frombuffer(raw, "<i8")
+
+
+def delete_beyond(
+    connection: sqlite3.Connection, generation: GenerationId, sealed: SegmentId
+) -> None:
+    """Remove what something unfinished has staged in one generation."""
+    connection.execute(
+        "DELETE FROM partitions WHERE id > ? AND generation = ?", (sealed, generation)
+    )
+
+
+def delete_staged(connection: sqlite3.Connection) -> None:
+    """Remove what a crash left unsealed in active generations, and what is nobody's.
+
+    Generations that go are left to be removed in slices.
+    """
+    connection.execute(
+        "DELETE FROM partitions WHERE id > coalesce("
+        "(SELECT iif(state = 'active', sealed, ?) FROM generations g "
+        "WHERE g.id = partitions.generation), 0)",
+        (_ALL,),
+    )
+
+
+def delete(connection: sqlite3.Connection, segments: Sequence[SegmentId]) -> None:
+    """Remove segments that nothing pins."""
+    marks = ",".join("?" * len(segments))
+    connection.execute(f"DELETE FROM partitions WHERE id IN ({marks})", list(segments))
+
+
+def delete_some(connection: sqlite3.Connection, generation: GenerationId, nbytes: int) -> bool:
+    """Remove about `nbytes` of a generation's segments; True when none is left."""
+    refs = references(connection, generation, _ALL)
+    total, chosen = 0, []
+    for ref in refs:
+        if total >= nbytes:
+            break
+        chosen.append(ref.id)
+        total += ref.nbytes
+    if chosen:
+        delete(connection, chosen)
+    return len(chosen) == len(refs)
+
+
+_CENTROID_BYTES_A_ROW = 1 << 20
+
+
+def centroid_parts(vectors: bytes, row_bytes: int) -> Iterator[tuple[int, bytes]]:
+    """Centroids (float32, little-endian, in order) in parts of about 1 MiB: (first, bytes)."""
+    step = max(1, _CENTROID_BYTES_A_ROW // row_bytes)
+    for first in range(0, len(vectors) // row_bytes, step):
+        yield first, vectors[first * row_bytes : (first + step) * row_bytes]
+
+
+def write_centroids(
+    connection: sqlite3.Connection, generation: GenerationId, first: int, part: bytes, n: int
+) -> None:
+    """Store one part of `centroid_parts`: `n` centroids from number `first` on."""
+    connection.execute(
+        "INSERT INTO centroids (generation, first, n, crc, vectors) VALUES (?,?,?,?,?)",
+        (generation, first, n, blobs_crc(part), part),
+    )
+
+
+def read_centroids(connection: sqlite3.Connection, generation: GenerationId) -> bytes:
+    """The centroids of a generation; CorruptError when a checksum does not hold."""
+    rows = connection.execute(
+        "SELECT first, crc, vectors FROM centroids WHERE generation = ? ORDER BY first",
+        (generation,),
+    ).fetchall()
+    for first, crc, vectors in rows:
+        if blobs_crc(vectors) != crc:
+            raise CorruptError(f"generation {generation}: centroids from {first}: wrong checksum")
+    return b"".join(vectors for _, _, vectors in rows)
+
+
+def delete_generation(connection: sqlite3.Connection, generation: GenerationId) -> None:
+    """Forget a generation whose segments are gone."""
+    connection.execute("DELETE FROM centroids WHERE generation = ?", (generation,))
+    connection.execute("DELETE FROM generations WHERE id = ?", (generation,))
