@@ -10,7 +10,8 @@ from typing import Any, Literal
 
 from .checksum import RowSum
 from .errors import CorruptError
-from .types import GenerationId, IndexId, JobId, KeyType, Lsn, SegmentId, TableId, Vid
+from .seal import Seal
+from .types import GenerationId, IndexId, JobId, KeyType, Lsn, TableId, Vid
 
 GenerationState = Literal["building", "catching_up", "verified", "active", "kept", "retired"]
 
@@ -193,35 +194,34 @@ class GenerationRow:
     rows_at_build: int
     drift_baseline: float
     built_at_ns: int
-    sealed: SegmentId
-    """Its segments up to this id count; later ones are staged by something unfinished."""
+    seal: Seal
 
 
 _GENERATION = (
     "id, index_id, state, s0_lsn, s0_high, fold_lsn, fold_vid, nlist, seed, codec, metric, "
-    "centroid_search, rows_at_build, drift_baseline, built_at_ns, sealed"
+    "centroid_search, rows_at_build, drift_baseline, built_at_ns, sealed, segment_sum"
 )
 
 
 def read_generations(connection: sqlite3.Connection) -> list[GenerationRow]:
     """All generations, in the order they were begun."""
     rows = connection.execute(f"SELECT {_GENERATION} FROM generations ORDER BY id")
-    return [GenerationRow(*row) for row in rows]
+    return [GenerationRow(*(*row[:-2], Seal(row[-2], RowSum.from_bytes(row[-1])))) for row in rows]
 
 
 def insert_generation(connection: sqlite3.Connection, row: GenerationRow) -> GenerationId:
     """Begin a generation; the id in `row` is ignored."""
-    values = [value for name, value in vars(row).items() if name != "id"]
+    values = [value for name, value in vars(row).items() if name not in ("id", "seal")]
     cursor = connection.execute(
-        f"INSERT INTO generations ({_GENERATION}) VALUES (NULL,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
-        values,
+        f"INSERT INTO generations ({_GENERATION}) VALUES (NULL,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
+        [*values, row.seal.last, row.seal.sum.to_bytes()],
     )
     assert cursor.lastrowid is not None
     return GenerationId(cursor.lastrowid)
 
 
 def update_generation(
-    connection: sqlite3.Connection, generation: GenerationId, **columns: int | float | str
+    connection: sqlite3.Connection, generation: GenerationId, **columns: int | float | str | bytes
 ) -> None:
     """Set columns of a generation: its state, its fold position, its baseline."""
     assert set(columns) <= set(_GENERATION.split(", "))
@@ -229,6 +229,11 @@ def update_generation(
     connection.execute(
         f"UPDATE generations SET {names} WHERE id = ?", (*columns.values(), generation)
     )
+
+
+def set_seal(connection: sqlite3.Connection, generation: GenerationId, seal: Seal) -> None:
+    """Say which segments of a generation count."""
+    update_generation(connection, generation, sealed=seal.last, segment_sum=seal.sum.to_bytes())
 
 
 def log_needed_after(connection: sqlite3.Connection) -> Lsn | None:

@@ -138,7 +138,9 @@ def _check_pieces(
         segments.read_centroids(connection, generation.id)
     except CorruptError as error:
         report.add(str(error))
-    for ref in segments.references(connection, generation.id, generation.sealed):
+    refs = segments.references(connection, generation.id, generation.seal.last)
+    report.expect(generation.seal.holds(refs), f"generation {generation.id}: segments are missing")
+    for ref in refs:
         report.segments += 1
         try:
             segments.read(connection, ref.id)

@@ -49,7 +49,7 @@ class ReaderPool:
 
     async def read(self, fn: Callable[[sqlite3.Connection], T]) -> T:
         """Run `fn(connection)` in a worker thread, inside one read transaction."""
-        async with self._slots:
+        async with self._slot():
             while not self._gate.is_set():  # it may close again before this task has its turn
                 await self._gate.wait()
             if self.closed:
@@ -61,6 +61,17 @@ class ReaderPool:
                 self._running -= 1
                 if self._running == 0:
                     self._drained.set()
+
+    @asynccontextmanager
+    async def _slot(self) -> AsyncIterator[None]:
+        try:
+            self._slots.acquire_nowait()  # most often; waiting for nothing would cost a turn
+        except trio.WouldBlock:
+            await self._slots.acquire()
+        try:
+            yield
+        finally:
+            self._slots.release()
 
     async def _read(self, fn: Callable[[sqlite3.Connection], T]) -> T:
         connection = self._idle.pop() if self._idle else await run_blocking(self._open_reader)

@@ -59,7 +59,7 @@ CREATE TABLE generations (
     fold_vid INTEGER NOT NULL, nlist INTEGER NOT NULL, seed INTEGER NOT NULL,
     codec TEXT NOT NULL, metric TEXT NOT NULL, centroid_search TEXT NOT NULL,
     rows_at_build INTEGER NOT NULL, drift_baseline REAL NOT NULL,
-    built_at_ns INTEGER NOT NULL, sealed INTEGER NOT NULL) STRICT;
+    built_at_ns INTEGER NOT NULL, sealed INTEGER NOT NULL, segment_sum BLOB NOT NULL) STRICT;
 
 CREATE TABLE centroids (
     generation INTEGER NOT NULL, first INTEGER NOT NULL, n INTEGER NOT NULL,

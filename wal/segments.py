@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from .checksum import blobs_crc
 from .errors import CorruptError
 from .rows import Versions
+from .seal import SegmentRef
 from .types import GenerationId, SegmentId
 
 _ALL = SegmentId((1 << 63) - 1)
@@ -43,16 +44,6 @@ class StoredSegment:
     def nbytes(self) -> int:
         """Bytes of content."""
         return len(self.vids) + len(self.bounds) + len(self.row_crcs) + len(self.codes)
-
-
-@dataclass(frozen=True)
-class SegmentRef:
-    """Where a segment is, without its bytes."""
-
-    id: SegmentId
-    centroid: int
-    n: int
-    nbytes: int
 
 
 def write(

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from ...wal import rows, segments
 from ...wal.catalog import TableRow
-from ...wal.segments import SegmentRef, StoredSegment
+from ...wal.seal import SegmentRef
+from ...wal.segments import StoredSegment
 from ...wal.types import Vid
 from ..index.block import Block
 from ..index.cache import Cache

@@ -23,7 +23,6 @@ import sqlite3
 import time
 from collections import deque
 from collections.abc import Callable
-from copy import copy
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -237,7 +236,7 @@ class Committer:
             if self._state.failed is None:
                 effect.promise.keep(None)
             else:
-                effect.promise.fail(_copy_of(self._state.failed))
+                effect.promise.fail(self._state.failed)
 
     async def _write_group(self, commits: list[Commit]) -> None:
         state = self._state
@@ -271,7 +270,7 @@ class Committer:
     def _refuse(self, messages: list[Commit] | list[Chore], error: Exception) -> None:
         typed = self._typed(error)
         for message in messages:
-            message.promise.fail(_copy_of(typed))
+            message.promise.fail(typed)
         if not isinstance(typed, CentroiDBError):
             raise error
 
@@ -318,14 +317,7 @@ class Committer:
                 left.append(self._receive.receive_nowait())
         self._receive.close()
         for message in left:
-            message.promise.fail(_copy_of(error))
-
-
-def _copy_of(error: Exception) -> Exception:
-    """One error for each caller: what one notes on it is not the others' business."""
-    copied = copy(error)
-    copied.__cause__ = error.__cause__
-    return copied
+            message.promise.fail(error)
 
 
 def _in_transaction(connection: sqlite3.Connection, work: Callable[[sqlite3.Connection], T]) -> T:

@@ -2,7 +2,7 @@
 
     delta    12:7  13:2  15:7  16:0  20:7        (vid:partition)
     segments 0:[16]  2:[13]  7:[12 15 20]        staged, a slice a chore
-    seal     fold position (lsn, vid) = (.., 21) and sealed = last id, in one UPDATE
+    seal     fold position (lsn, vid) = (.., 21) and the seal, in one transaction
 
 Until the seal the staged segments do not count, and after a crash they are
 removed; after it the rows before the fold position are no longer read from the
@@ -21,8 +21,9 @@ from numpy.typing import NDArray
 from ...txn.deaths import Deaths
 from ...wal import catalog, segments
 from ...wal.blocking import run_blocking
-from ...wal.segments import SegmentRef, StoredSegment
-from ...wal.types import GenerationId, Lsn, SegmentId, Vid
+from ...wal.seal import SegmentRef
+from ...wal.segments import StoredSegment
+from ...wal.types import GenerationId, Lsn, Vid
 from ..index.delta import DeltaView
 from ..index.generation import Generation
 from ..index.segment import encode_segment
@@ -110,19 +111,18 @@ async def fold(
         return
     before = generation.row
     kept = view.where(deaths.listable(view.vids))
-    await writer.write(lambda c: segments.delete_beyond(c, before.id, before.sealed))
+    await writer.write(lambda c: segments.delete_beyond(c, before.id, before.seal.last))
     pieces = await run_blocking(encoded, generation, kept, nbytes_max)
     refs = await stage(writer, generation.row.id, pieces, nbytes_max)
     row = replace(
         before,
         fold_lsn=fold_lsn,
         fold_vid=Vid(int(view.vids[-1]) + 1),
-        sealed=SegmentId(max([before.sealed, *(ref.id for ref in refs)])),
+        seal=before.seal.changed(refs),
     )
 
     def seal(connection: sqlite3.Connection) -> None:
-        catalog.update_generation(
-            connection, row.id, fold_lsn=row.fold_lsn, fold_vid=row.fold_vid, sealed=row.sealed
-        )
+        catalog.update_generation(connection, row.id, fold_lsn=row.fold_lsn, fold_vid=row.fold_vid)
+        catalog.set_seal(connection, row.id, row.seal)
 
     await writer.do(lambda: seal, lambda _: generation.add_segments(refs, len(view), row))

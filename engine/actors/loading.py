@@ -16,7 +16,7 @@ from ...txn.head import Heads
 from ...wal import catalog, meta, rows, segments
 from ...wal.catalog import GenerationRow, TableRow
 from ...wal.errors import CorruptError, translated
-from ...wal.segments import SegmentRef
+from ...wal.seal import SegmentRef
 from ...wal.types import Lsn, TableId, Vid
 from ..index.centroids import ExactSearch
 from ..index.codec import CODECS
@@ -119,7 +119,9 @@ def load_generation(
     if len(raw) != row.nlist * table.dim * 4:
         raise CorruptError(f"generation {row.id}: {len(raw)} bytes of {row.nlist} centroids")
     centroids = np.frombuffer(raw, "<f4").reshape(row.nlist, table.dim)
-    refs = segments.references(connection, row.id, row.sealed)
+    refs = segments.references(connection, row.id, row.seal.last)
+    if not row.seal.holds(refs):
+        raise CorruptError(f"generation {row.id}: segments are missing")
     search = ExactSearch(cast("Metric", row.metric), centroids)
     generation = Generation(table.id, row, centroids, search, by_partition(refs), Delta(table.dim))
     generation.batches = load_batches(connection, table, row.fold_vid, table.next_vid, generation)

@@ -7,6 +7,7 @@ made ---- taken ---- done
 """
 
 import math
+from copy import copy
 from typing import Generic, TypeVar
 
 import trio
@@ -21,7 +22,7 @@ class Promise(Generic[T]):
         self._taken = trio.Event()
         self._done = trio.Event()
         self._value: T | None = None
-        self._error: BaseException | None = None
+        self._error: Exception | None = None
         self.withdrawn = False
 
     def take(self) -> bool:
@@ -35,10 +36,10 @@ class Promise(Generic[T]):
             self._value = value
             self._finish()
 
-    def fail(self, error: BaseException) -> None:
-        """The answer is an error; a promise kept already stays kept."""
+    def fail(self, error: Exception) -> None:
+        """The answer is an error, a copy of this one; a promise kept already stays kept."""
         if not self._done.is_set():
-            self._error = error
+            self._error = own_copy(error)
             self._finish()
 
     def _finish(self) -> None:
@@ -51,14 +52,28 @@ class Promise(Generic[T]):
         Taken in the very moment of the cancellation it is answered: who is told
         Cancelled can rely on it that nothing was done.
         """
+        if not self._taken.is_set():
+            await self._wait_until_taken()
+        if not self._done.is_set():
+            with trio.CancelScope(deadline=math.inf, shield=True):
+                await self._done.wait()
+        if self._error is not None:
+            raise self._error
+        return self._value  # type: ignore[return-value]  # kept: T may itself be None
+
+    async def _wait_until_taken(self) -> None:
         try:
             await self._taken.wait()
         except trio.Cancelled:
             if not self._taken.is_set():
                 self.withdrawn = True
                 raise
-        with trio.CancelScope(deadline=math.inf, shield=True):
-            await self._done.wait()
-        if self._error is not None:
-            raise self._error
-        return self._value  # type: ignore[return-value]  # kept: T may itself be None
+
+
+def own_copy(error: Exception) -> Exception:
+    """One error for each caller: what one notes on it is not the others' business."""
+    copied = copy(error).with_traceback(error.__traceback__)
+    copied.__cause__ = error.__cause__
+    if hasattr(error, "__notes__"):
+        copied.__notes__ = list(error.__notes__)
+    return copied

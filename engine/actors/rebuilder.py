@@ -27,8 +27,8 @@ from ...txn.snapshot import Snapshot
 from ...wal import catalog, segments
 from ...wal.catalog import GenerationRow, TableRow
 from ...wal.errors import CentroiDBError
-from ...wal.segments import SegmentRef
-from ...wal.types import GenerationId, JobId, Lsn, SegmentId
+from ...wal.seal import Seal, SegmentRef
+from ...wal.types import GenerationId, JobId, Lsn
 from ..index.delta import Delta
 from ..index.generation import Generation
 from ..index.health import imbalance
@@ -170,7 +170,7 @@ class Rebuilder:
             rows_at_build=0,
             drift_baseline=0.0,
             built_at_ns=time.time_ns(),
-            sealed=SegmentId(0),
+            seal=Seal(),
         )
 
     async def _static_phase(self) -> Generation:
@@ -204,7 +204,7 @@ class Rebuilder:
         async with aclosing(phase.windows(assigned, centroids, slice_bytes)) as encoded:
             async for pieces in encoded:
                 refs += await stage(self._committer, self._row.id, pieces, slice_bytes)
-        self._row = replace(self._row, sealed=SegmentId(max((ref.id for ref in refs), default=0)))
+        self._row = replace(self._row, seal=self._row.seal.changed(refs))
         delta = Delta(self._table.dim)
         return Generation(self._table.id, self._row, centroids, search, by_partition(refs), delta)
 

@@ -5,9 +5,10 @@
                   [ s2 ]  gathered while both are busy
                        [ s3 s4 s5 ]            one pass over the partitions they share
 
-A search starts at once while a worker is free. While all are busy, searches
-that ask the same thing of the same state (index, snapshot, nprobe, k) wait
-together and become one batch, so that a partition is brought in once for all.
+A search starts at once, in its caller's task, while nobody waits and a worker is
+free. While all are busy, searches that ask the same thing of the same state
+(index, snapshot, nprobe, k) wait together and become one batch, so that a
+partition is brought in once for all.
 """
 
 import logging
@@ -74,18 +75,34 @@ class Searcher:
         self._send, self._receive = trio.open_memory_channel[Search](INBOX)
         self._waiting: list[Search] = []
         """Requests taken from the inbox; no more than the inbox holds."""
+        self._ended = False
+        """Set by the task when it ends: nothing is looked up any more."""
 
     def __repr__(self) -> str:
         return f"<Searcher: {len(self._waiting)} waiting, {self._free.value} workers free>"
 
     async def search(self, request: Search) -> list[Answer]:
         """Answer a request: one Answer a query vector."""
+        await trio.lowlevel.checkpoint_if_cancelled()
+        if self._waiting or self._ended or not self._take_worker():
+            await self._queue(request)
+        elif request.promise.take():
+            await self._carry_out(LookUp([request]))
+        return await request.promise.wait()
+
+    async def _queue(self, request: Search) -> None:
         try:
             await self._send.send(request)
         except trio.BrokenResourceError:
             self._state.require_sound()
             raise ClosedError("the database is closed") from None
-        return await request.promise.wait()
+
+    def _take_worker(self) -> bool:
+        try:
+            self._free.acquire_nowait()
+        except trio.WouldBlock:
+            return False
+        return True
 
     async def run(self) -> None:
         """The task: until it is cancelled."""
@@ -174,6 +191,7 @@ class Searcher:
         return answers
 
     def _refuse_all(self) -> None:
+        self._ended = True
         self._drain()
         self._receive.close()
         error = self._state.failed or ClosedError("the database was closed during the search")

@@ -20,7 +20,7 @@ from ...txn.deaths import Visibility
 from ...wal import catalog, log, rows, segments
 from ...wal.catalog import TableRow
 from ...wal.checksum import RowSum
-from ...wal.types import Lsn, SegmentId, Vid
+from ...wal.types import Lsn, Vid
 from ..index.generation import Batch, Generation
 from ..index.parameters import IndexParameters
 from .catch_up import Position
@@ -78,18 +78,13 @@ class Swap:
         elif self.index.row.active is not None:  # it was damaged, and never loaded
             self.state.abandoned.append(self.index.row.active)
         self.generation.batches.extend(batches)
-        self.generation.row = self.sealed()
+        self.generation.row = replace(self.generation.row, state="active")
         parameters = self.parameters.to_json()
         self.index.row = replace(
             self.index.row, active=self.generation.row.id, parameters=parameters
         )
         self.index.active = self.generation
         self.state.wake_writers()
-
-    def sealed(self) -> catalog.GenerationRow:
-        """The generation's row once all its segments count."""
-        ids = [ref.id for refs in self.generation.segments.values() for ref in refs]
-        return replace(self.generation.row, state="active", sealed=SegmentId(max(ids, default=0)))
 
 
 @dataclass(frozen=True)
@@ -111,10 +106,9 @@ class SwapWork:
         batches = load_batches(
             connection, self.table, position.high, self.table.next_vid, generation
         )
-        sealed = self.swap.sealed()
-        catalog.update_generation(connection, sealed.id, sealed=sealed.sealed)
+        catalog.set_seal(connection, generation.row.id, generation.row.seal)
         catalog.set_active(
-            connection, self.swap.index.row.id, sealed.id, self.swap.parameters.to_json()
+            connection, self.swap.index.row.id, generation.row.id, self.swap.parameters.to_json()
         )
         return batches
 

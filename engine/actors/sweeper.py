@@ -28,7 +28,8 @@ from numpy.typing import NDArray
 from ...txn.deaths import Deaths
 from ...wal import catalog, log, meta, rows, schema, segments
 from ...wal.errors import CentroiDBError, CorruptError, RetryError
-from ...wal.segments import SegmentRef, StoredSegment
+from ...wal.seal import SegmentRef
+from ...wal.segments import StoredSegment
 from ...wal.types import GenerationId, IndexId, Lsn, SegmentId, TableId
 from ..index.generation import Generation, Segments
 from .blocks import packed, unpacked
@@ -164,7 +165,7 @@ class Sweeper:
         self, generation: Generation, chosen: Segments, ended: NDArray[np.int64]
     ) -> None:
         slice_bytes, before = self._state.limits.slice_bytes, generation.row
-        await self._writer.write(lambda c: segments.delete_beyond(c, before.id, before.sealed))
+        await self._writer.write(lambda c: segments.delete_beyond(c, before.id, before.seal.last))
         rewritten = await self._state.pool.read(lambda c: _without(c, chosen, ended))
         if not rewritten:
             return
@@ -177,20 +178,23 @@ class Sweeper:
         try:
             while generation.pinned_before(version):  # noqa: ASYNC110 - searches are short
                 await trio.sleep(PIN_POLL_S)
-            await self._seal(generation, new)
+            await self._seal(generation, chosen, new)
         except BaseException:
             generation.replace_segments(chosen)  # the old segments are still there
             raise
 
-    async def _seal(self, generation: Generation, new: dict[SegmentId, SegmentRef | None]) -> None:
-        sealed = max([generation.row.sealed, *(ref.id for ref in new.values() if ref)])
+    async def _seal(
+        self, generation: Generation, chosen: Segments, new: dict[SegmentId, SegmentRef | None]
+    ) -> None:
+        removed = [ref for refs in chosen.values() for ref in refs if ref.id in new]
+        seal = generation.row.seal.changed([ref for ref in new.values() if ref], removed)
 
         def work(connection: sqlite3.Connection) -> None:
-            catalog.update_generation(connection, generation.row.id, sealed=sealed)
+            catalog.set_seal(connection, generation.row.id, seal)
             segments.delete(connection, list(new))
 
         await self._writer.write(work)
-        generation.row = replace(generation.row, sealed=sealed)
+        generation.row = replace(generation.row, seal=seal)
 
     def _idle_generations(self) -> Callable[[sqlite3.Connection], list[Generation]]:
         """In the turn: generations that have nothing to fold need nothing from the log."""

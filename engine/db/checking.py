@@ -80,7 +80,7 @@ def _check_generation(
     _check_centroids(connection, generation, table, report)
     listed: list[NDArray[np.int64]] = [np.empty(0, np.int64)]
     crcs: list[NDArray[np.uint32]] = [np.empty(0, np.uint32)]
-    for ref in segments.references(connection, generation.id, generation.sealed):
+    for ref in segments.references(connection, generation.id, generation.seal.last):
         try:
             stored = segments.read(connection, ref.id)
         except CorruptError:

@@ -96,9 +96,9 @@ class Chunk:
         values = (self.starts[-1] + rows) * self._dims
         return (pairs <= CHUNK_PAIRS and values <= CHUNK_VALUES) or not self.blocks
 
-    def add(self, block: Block, queries: Indices | None, count: int) -> None:
-        """Let `count` queries, None for all of them, look at a block."""
-        number, rows = len(self.blocks), len(block)
+    def add(self, block: Block, rows: int, queries: Indices | None, count: int) -> None:
+        """Let `count` queries, None for all of them, look at a block of so many rows."""
+        number = len(self.blocks)
         if queries is None:
             self._together.append(number)
         else:
@@ -152,10 +152,11 @@ def chunks(probes: Iterable[Probe], queries: Queries) -> Iterator[Chunk]:
             wanted = None
         count = len(queries) if wanted is None else len(wanted)
         for block in _pieces(probe.block, count, queries.dims):
-            if not chunk.has_room(len(block), count):
+            rows = len(block)
+            if not chunk.has_room(rows, count):
                 yield chunk
                 chunk = Chunk(queries)
-            chunk.add(block, wanted, count)
+            chunk.add(block, rows, wanted, count)
     if chunk.blocks:
         yield chunk
 

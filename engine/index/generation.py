@@ -25,7 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...wal.catalog import GenerationRow
-from ...wal.segments import SegmentRef
+from ...wal.seal import SegmentRef
 from ...wal.types import Lsn, TableId
 from .centroids import CentroidSearch
 from .codec import CodecName

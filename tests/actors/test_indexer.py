@@ -44,9 +44,9 @@ async def test_a_fold_that_failed_leaves_nothing_behind(
         table, _ = await indexed(db, "t", 300)
         await table.upsert(range(300, 400), points(100))
         await filed(db)
-        sealing = SimpleNamespace(update_generation=catalog.update_generation)
+        sealing = SimpleNamespace(**vars(catalog))
         monkeypatch.setattr(folding, "catalog", sealing)
-        fail_once(monkeypatch, sealing, "update_generation")
+        fail_once(monkeypatch, sealing, "set_seal")
         with pytest.raises(DiskFullError, match="once"):
             await db.vacuum()
         await db.vacuum()

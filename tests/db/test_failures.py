@@ -1,5 +1,6 @@
 """Exceptions: those of the user come out as themselves, and an actor's death is told to all."""
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import AbstractAsyncContextManager, suppress
 from dataclasses import replace
@@ -145,6 +146,18 @@ async def _table(db: Database, method: str, *arguments: Any) -> None:
     await getattr(await db.table("t"), method)(*arguments)
 
 
+async def _search_at_once(db: Database) -> None:
+    """More searches than workers: the others wait, and are gathered by the Searcher's task."""
+
+    async def search() -> None:
+        with suppress(ActorDied):
+            await _table(db, "search", ONE)
+
+    async with trio.open_nursery() as nursery:
+        for _ in range(8 + (os.cpu_count() or 1)):
+            nursery.start_soon(search)
+
+
 async def _train(db: Database) -> None:
     await (await db.table("untrained")).upsert(range(70, 90), clustered(20))
 
@@ -167,7 +180,7 @@ ACTORS: list[tuple[type, str, Callable[[Database], Any]]] = [
     (Committer, "step", lambda db: _table(db, "upsert", 1, ONE)),
     (Committer, "_next_group", lambda db: _table(db, "upsert", 1, ONE)),
     (Indexer, "step", lambda db: _table(db, "upsert", 1, ONE)),
-    (Searcher, "step", lambda db: _table(db, "search", ONE)),
+    (Searcher, "step", _search_at_once),
     (Sweeper, "sweep", lambda db: _table(db, "delete", list(range(60)))),
     (Monitor, "step", _train),
 ]

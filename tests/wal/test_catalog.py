@@ -9,7 +9,8 @@ import pytest
 from centroidb.wal import catalog, schema
 from centroidb.wal.catalog import GenerationRow, JobRow
 from centroidb.wal.checksum import RowSum
-from centroidb.wal.types import GenerationId, IndexId, JobId, Lsn, SegmentId, TableId, Vid
+from centroidb.wal.seal import Seal
+from centroidb.wal.types import GenerationId, IndexId, JobId, Lsn, TableId, Vid
 from tests.wal.files import create_table, memory_file, put
 
 
@@ -39,7 +40,7 @@ def generation(*, fold: int = 5, s0: int = 3) -> GenerationRow:
         rows_at_build=29,
         drift_baseline=0.5,
         built_at_ns=1,
-        sealed=SegmentId(0),
+        seal=Seal(),
     )
 
 
