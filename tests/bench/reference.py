@@ -16,9 +16,7 @@ import numpy as np
 
 from tests.bench import data
 from tests.bench.latency import Latencies
-from tests.bench.recall import NLIST, NPROBES, K, recall
-
-SEEDS = (1, 2, 3)
+from tests.bench.recall import NLIST, NPROBES, SEEDS, K, mean_sweep, recall
 
 
 def main(path: Path) -> None:
@@ -28,10 +26,7 @@ def main(path: Path) -> None:
     runs = [measure(corpus, distances[:, -1].tolist(), seed) for seed in SEEDS]
     result = {
         "build_s": float(np.mean([run["build_s"] for run in runs])),
-        "sweep": [
-            {key: float(np.mean([point[key] for point in points])) for key in points[0]}
-            for points in zip(*(run["sweep"] for run in runs), strict=True)
-        ],
+        "sweep": mean_sweep([run["sweep"] for run in runs]),
     }
     path.write_text(json.dumps(result, indent=1), encoding="utf-8")
 
