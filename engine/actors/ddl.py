@@ -9,8 +9,8 @@ from ...wal.catalog import TableRow
 from ...wal.errors import InputError
 from ...wal.types import IndexId, KeyType, Lsn, TableId
 from ..index.parameters import IndexParameters
+from ..storage.indexes import IndexState
 from .committer import Committer
-from .indexes import IndexState
 from .state import State
 
 

@@ -22,7 +22,7 @@ from ...wal.types import Lsn
 from ..index.centroids import CentroidSearch, ExactSearch, make_search
 from ..index.generation import Batch, Generation
 from ..index.parameters import CentroidSearchKind
-from .folding import Writer, fold
+from ..storage.folding import Writer, fold
 from .state import State
 
 log = logging.getLogger(__name__)

@@ -17,7 +17,7 @@ from ...wal.errors import CentroiDBError
 from ..index.generation import Generation
 from ..index.health import PartitionSizes, drift
 from ..index.parameters import IndexParameters
-from .indexes import IndexState
+from ..storage.indexes import IndexState
 from .state import State
 
 PERIOD_S = 60.0

@@ -23,7 +23,7 @@ import trio
 from ...txn.deaths import Visibility
 from ...wal.catalog import TableRow
 from ...wal.errors import ClosedError, CorruptError
-from .lookup import Answer, IndexProbe, Query, search_exactly, search_index
+from ..storage.lookup import Answer, IndexProbe, Query, search_exactly, search_index
 from .promise import Promise
 from .state import State
 from .wide import unwrapped

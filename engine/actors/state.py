@@ -22,9 +22,9 @@ from ...wal.limits import Limits
 from ...wal.pool import ReaderPool
 from ...wal.types import GenerationId, IndexId, Lsn, TableId, Vid
 from ..index.generation import Batch, Generation
-from .blocks import BlockCache
+from ..storage.blocks import BlockCache
+from ..storage.indexes import IndexState
 from .errors import ActorDied
-from .indexes import IndexState
 
 
 @dataclass(eq=False)

@@ -25,12 +25,12 @@ from ...wal.pool import ReaderPool
 from ...wal.types import GenerationId
 from ..index.cache import Cache
 from ..index.parameters import IndexParameters
+from ..storage.indexes import IndexState
+from ..storage.loading import Loaded, load
 from .committer import Committer
 from .indexer import Indexer
-from .indexes import IndexState
-from .loading import Loaded, load
 from .monitor import Monitor
-from .rebuilder import Listener, Outcome, Rebuilder
+from .rebuild.rebuilder import Listener, Outcome, Rebuilder
 from .searcher import Searcher
 from .state import State
 from .sweeper import Sweeper

@@ -32,8 +32,8 @@ from ...wal.seal import SegmentRef
 from ...wal.segments import StoredSegment
 from ...wal.types import GenerationId, IndexId, Lsn, SegmentId, TableId
 from ..index.generation import Generation, Segments
-from .blocks import packed, unpacked
-from .folding import Writer, stage
+from ..storage.blocks import packed, unpacked
+from ..storage.folding import Writer, stage
 from .state import State
 
 logger = logging.getLogger(__name__)

@@ -17,7 +17,7 @@ from ...wal.types import IndexId, TableId
 from ..index.centroids import CentroidSearch
 from ..index.distance import Metric
 from ..index.generation import Generation
-from .lookup import ReadCall
+from ..storage.lookup import ReadCall
 from .state import State
 
 T = TypeVar("T")

@@ -20,9 +20,9 @@ from ...wal.check import Report, check_file
 from ...wal.checksum import RowSum
 from ...wal.errors import CorruptError, translated
 from ...wal.types import TableId, Vid
-from ..actors.loading import Loaded, load
 from ..actors.state import State
 from ..index.generation import Generation, Manifest
+from ..storage.loading import Loaded, load
 from .findings import Findings
 from .source import LiveSource, Source
 

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...wal.types import Key, Lsn
-from ..actors.lookup import Answer
+from ..storage.lookup import Answer
 from .inputs import Payload, decoded
 
 SHOWN_CHARACTERS = 60

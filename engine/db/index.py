@@ -14,15 +14,15 @@ from ...wal import segments
 from ...wal.catalog import TableRow
 from ...wal.errors import InputError, NotFoundError
 from ...wal.types import IndexId
-from ..actors.blocks import unpacked
-from ..actors.indexes import IndexState
 from ..actors.monitor import health
-from ..actors.rebuilder import Listener, Outcome
+from ..actors.rebuild.rebuilder import Listener, Outcome
 from ..actors.supervisor import Supervisor
 from ..actors.view import PinnedIndex, View
 from ..actors.wide import unwrapped
 from ..index.generation import Generation, Manifest
 from ..index.parameters import IndexParameters
+from ..storage.blocks import unpacked
+from ..storage.indexes import IndexState
 from .inputs import check_integer
 from .job import Job
 from .reading import TableReading

@@ -4,8 +4,8 @@ from collections.abc import AsyncIterator
 
 import trio
 
-from ..actors.progress import Event
-from ..actors.rebuilder import Outcome
+from ..actors.rebuild.progress import Event
+from ..actors.rebuild.rebuilder import Outcome
 from .errors import JobCancelled
 
 EVENTS_KEPT = 64

@@ -15,10 +15,10 @@ from ...wal import rows
 from ...wal.errors import CorruptError, InputError
 from ...wal.rows import StoredRow
 from ...wal.types import Key, Vid
-from ..actors.loading import block_rows
-from ..actors.lookup import Answer, IndexProbe, Query
 from ..actors.view import PinnedIndex, View
 from ..index.distance import Metric
+from ..storage.loading import block_rows
+from ..storage.lookup import Answer, IndexProbe, Query
 from .hits import Row
 from .inputs import Inputs, check_integer, decoded, unknown
 from .source import Source

@@ -22,12 +22,12 @@ from ...wal.errors import ClosedError, CorruptError, ReadOnlyError, translated
 from ...wal.file import ForeignFile
 from ...wal.limits import Limits
 from ...wal.types import IndexId
-from ..actors.blocks import BlockCache
-from ..actors.loading import Loaded, load
-from ..actors.lookup import Answer, IndexProbe, Query, search_exactly, search_index
 from ..actors.searcher import Search
 from ..actors.supervisor import Supervisor
 from ..actors.view import PinnedIndex, View, close_view, open_view
+from ..storage.blocks import BlockCache
+from ..storage.loading import Loaded, load
+from ..storage.lookup import Answer, IndexProbe, Query, search_exactly, search_index
 from .statistics import DatabaseStatistics
 
 T = TypeVar("T")

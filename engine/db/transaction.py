@@ -23,9 +23,9 @@ from ...txn.writes import CommitRequest
 from ...wal.blocking import run_blocking
 from ...wal.errors import ClosedError, DuplicateKeyError, InputError, NotFoundError
 from ...wal.types import Key
-from ..actors.lookup import Answer
 from ..actors.view import View
 from ..index.distance import Metric, distances, nearest
+from ..storage.lookup import Answer
 from .hits import Hits, Row
 from .inputs import decoded
 from .reading import SearchOptions, TableReading

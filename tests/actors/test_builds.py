@@ -6,7 +6,7 @@ import pytest
 import trio
 
 from centroidb import Index, InputError, JobCancelled
-from centroidb.engine.actors.static_phase import StaticPhase
+from centroidb.engine.actors.rebuild.static_phase import StaticPhase
 from tests.support.databases import SMALL, checked_db
 from tests.support.leftovers import leftovers
 

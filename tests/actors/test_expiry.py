@@ -7,8 +7,8 @@ import pytest
 from trio.testing import MockClock
 
 from centroidb import Database, Limits, Snapshot, SnapshotTooOldError
-from centroidb.engine.actors import loading
 from centroidb.engine.actors.view import View
+from centroidb.engine.storage import loading
 from tests.support.databases import checked_db
 
 from .points import filled, points

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from centroidb import open_db
-from centroidb.engine.actors import loading
+from centroidb.engine.storage import loading
 from tests.support.databases import checked_db
 
 from .points import ALL, filled, points

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 
 from centroidb import DiskFullError, Limits
-from centroidb.engine.actors import folding
+from centroidb.engine.storage import folding
 from centroidb.wal import catalog
 from tests.support.databases import checked_db
 from tests.support.leftovers import leftovers

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from centroidb import BusyError, Database, JobCancelled, RebuildRejected
-from centroidb.engine.actors.static_phase import StaticPhase
+from centroidb.engine.actors.rebuild.static_phase import StaticPhase
 from centroidb.wal.segments import StoredSegment
 from tests.support.databases import SMALL, checked_db
 

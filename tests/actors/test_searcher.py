@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from centroidb.engine.actors.lookup import IndexProbe, Query
 from centroidb.engine.actors.searcher import QUERIES_A_BATCH, Search, Searcher
+from centroidb.engine.storage.lookup import IndexProbe, Query
 from centroidb.txn.deaths import Deaths, Visibility
 from centroidb.wal.types import Lsn, Vid
 

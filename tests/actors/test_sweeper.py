@@ -6,8 +6,8 @@ import pytest
 import trio
 
 from centroidb import Database, DiskFullError, Table
-from centroidb.engine.actors import folding
 from centroidb.engine.actors.sweeper import Sweeper
+from centroidb.engine.storage import folding
 from centroidb.wal import rows
 from tests.support.databases import SMALL, checked_db
 from tests.support.leftovers import leftovers

@@ -23,7 +23,7 @@ from centroidb import (
     open_db,
 )
 from centroidb.engine.actors.indexer import Indexer
-from centroidb.engine.actors.rebuilder import Rebuilder
+from centroidb.engine.actors.rebuild.rebuilder import Rebuilder
 from centroidb.wal.blocking import substitute
 from tests.model.seam import inline
 from tests.support.databases import SMALL, checked_db

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from ...db import Index, Table, open_db
 from ...db.errors import RebuildRejected
-from . import report
+from ..demo import report
 from .neighbours import neighbours
 from .places import Place, capitals, find, rows, within_km
 from .poll import Poll

@@ -18,7 +18,7 @@ from subprocess import PIPE
 import trio
 
 from ...db import Table, open_db
-from . import report
+from ..demo import report
 from .places import Place, rows
 
 WRITES_MIN = 100

@@ -18,7 +18,7 @@ import trio
 from numpy.typing import NDArray
 
 from ...db import Database, Index, Outcome, Table, open_db
-from . import report
+from ..demo import report
 from .area import RADIUS_KM, SEED, Area
 from .cost import cost_curve
 from .maps import Map, draw_costs, draw_map

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import trio
 
-from . import report
+from ..demo import report
 from .area import Area
 from .book import Book, run_book
 from .crash import run_crash

@@ -15,16 +15,16 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ...txn.deaths import Visibility
-from ...wal import rows, segments
-from ...wal.blocking import run_blocking
-from ...wal.catalog import TableRow
-from ...wal.types import GenerationId
-from ..index.gate import Verdict, recall_at_budget, verdict
-from ..index.generation import Generation, Manifest
-from .errors import RebuildRejected
-from .lookup import Query, search_exactly
-from .state import State
+from ....txn.deaths import Visibility
+from ....wal import rows, segments
+from ....wal.blocking import run_blocking
+from ....wal.catalog import TableRow
+from ....wal.types import GenerationId
+from ...index.gate import Verdict, recall_at_budget, verdict
+from ...index.generation import Generation, Manifest
+from ...storage.lookup import Query, search_exactly
+from ..errors import RebuildRejected
+from ..state import State
 from .static_phase import Assigned
 
 QUERIES = 100

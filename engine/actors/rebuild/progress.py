@@ -9,8 +9,8 @@ import time
 from dataclasses import dataclass
 from typing import Literal
 
-from ...wal.catalog import JobRow
-from ...wal.types import GenerationId, IndexId, JobId
+from ....wal.catalog import JobRow
+from ....wal.types import GenerationId, IndexId, JobId
 
 Phase = Literal["begin", "sample", "cluster", "assign", "encode", "catch up", "verify", "swap"]
 

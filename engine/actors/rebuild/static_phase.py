@@ -19,23 +19,23 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from ...txn.deaths import Visibility
-from ...wal import rows
-from ...wal.blocking import run_blocking
-from ...wal.catalog import TableRow
-from ...wal.pool import ReaderPool
-from ...wal.rows import VectorBlock, Versions
-from ...wal.segments import StoredSegment
-from ...wal.types import Vid
-from ..index.centroids import CentroidSearch, make_search
-from ..index.distance import Metric, index_space
-from ..index.kmeans import KMeans, default_nlist
-from ..index.parameters import IndexParameters
-from ..index.segment import encode_segment
-from .blocks import packed
-from .loading import block_rows
+from ....txn.deaths import Visibility
+from ....wal import rows
+from ....wal.blocking import run_blocking
+from ....wal.catalog import TableRow
+from ....wal.pool import ReaderPool
+from ....wal.rows import VectorBlock, Versions
+from ....wal.segments import StoredSegment
+from ....wal.types import Vid
+from ...index.centroids import CentroidSearch, make_search
+from ...index.distance import Metric, index_space
+from ...index.kmeans import KMeans, default_nlist
+from ...index.parameters import IndexParameters
+from ...index.segment import encode_segment
+from ...storage.blocks import packed
+from ...storage.loading import block_rows
+from ..wide import each
 from .progress import Phase
-from .wide import each
 
 VERSIONS_A_READ = 32_768
 ENCODE_BYTES = 4 << 20

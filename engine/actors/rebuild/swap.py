@@ -16,18 +16,18 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ...txn.deaths import Visibility
-from ...wal import catalog, log, rows, segments
-from ...wal.catalog import TableRow
-from ...wal.checksum import RowSum
-from ...wal.types import Lsn, Vid
-from ..index.generation import Batch, Generation
-from ..index.parameters import IndexParameters
+from ....txn.deaths import Visibility
+from ....wal import catalog, log, rows, segments
+from ....wal.catalog import TableRow
+from ....wal.checksum import RowSum
+from ....wal.types import Lsn, Vid
+from ...index.generation import Batch, Generation
+from ...index.parameters import IndexParameters
+from ...storage.indexes import IndexState
+from ...storage.loading import load_batches
+from ..errors import JobCancelled, RebuildRejected
+from ..state import State
 from .catch_up import Position
-from .errors import JobCancelled, RebuildRejected
-from .indexes import IndexState
-from .loading import load_batches
-from .state import State
 
 
 def verify_rows(

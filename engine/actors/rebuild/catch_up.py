@@ -19,18 +19,18 @@ from functools import partial
 
 import trio
 
-from ...txn.head import Heads
-from ...wal import log
-from ...wal.blocking import run_blocking
-from ...wal.catalog import TableRow
-from ...wal.errors import CorruptError
-from ...wal.log import Record
-from ...wal.types import Lsn, Vid
-from ..index.generation import Batch, Generation
-from .errors import JobCancelled
-from .folding import Writer, fold
-from .loading import block_rows, load_batches
-from .state import State
+from ....txn.head import Heads
+from ....wal import log
+from ....wal.blocking import run_blocking
+from ....wal.catalog import TableRow
+from ....wal.errors import CorruptError
+from ....wal.log import Record
+from ....wal.types import Lsn, Vid
+from ...index.generation import Batch, Generation
+from ...storage.folding import Writer, fold
+from ...storage.loading import block_rows, load_batches
+from ..errors import JobCancelled
+from ..state import State
 
 SHRINKING = 0.7
 """A pass that leaves more than this share of the lag before it does not gain on the writers."""

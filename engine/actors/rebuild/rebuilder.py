@@ -23,29 +23,29 @@ import numpy as np
 import trio
 from numpy.typing import NDArray
 
-from ...txn.snapshot import Snapshot
-from ...wal import catalog, segments
-from ...wal.catalog import GenerationRow, TableRow
-from ...wal.errors import CentroiDBError
-from ...wal.seal import Seal, SegmentRef
-from ...wal.types import GenerationId, JobId, Lsn
-from ..index.delta import Delta
-from ..index.generation import Generation
-from ..index.health import imbalance
-from ..index.parameters import IndexParameters
-from .blas import one_blas_thread
+from ....txn.snapshot import Snapshot
+from ....wal import catalog, segments
+from ....wal.catalog import GenerationRow, TableRow
+from ....wal.errors import CentroiDBError
+from ....wal.seal import Seal, SegmentRef
+from ....wal.types import GenerationId, JobId, Lsn
+from ...index.delta import Delta
+from ...index.generation import Generation
+from ...index.health import imbalance
+from ...index.parameters import IndexParameters
+from ...storage.folding import stage
+from ...storage.indexes import IndexState
+from ...storage.loading import by_partition
+from ..blas import one_blas_thread
+from ..committer import Committer
+from ..errors import BusyError, JobCancelled
+from ..state import State
+from ..wide import leaves
 from .catch_up import CatchUp, Position
-from .committer import Committer
-from .errors import BusyError, JobCancelled
-from .folding import stage
 from .gate import require_recall
-from .indexes import IndexState
-from .loading import by_partition
 from .progress import Event, Phase, Progress
-from .state import State
 from .static_phase import Assigned, StaticPhase
 from .swap import Swap, verify_rows
-from .wide import leaves
 
 JOB_ROW_EVERY_S = 0.25
 

@@ -1,0 +1,1 @@
+"""REBUILD ONLINE: the Rebuilder and the phases of a build."""
