@@ -113,18 +113,18 @@ def read_indexes(connection: sqlite3.Connection) -> list[IndexRow]:
     for row in connection.execute(f"SELECT {_INDEX} FROM indexes ORDER BY id"):
         fields = dict(zip(_INDEX.split(", "), row, strict=True))
         fields["table"] = fields.pop("table_id")
-        fields["parameters"] = _parameters(fields["name"], fields["parameters"])
+        fields["parameters"] = _parameters(f"index {fields['name']!r}", fields["parameters"])
         found.append(IndexRow(**fields))
     return found
 
 
-def _parameters(index: str, text: str) -> dict[str, Any]:
+def _parameters(whose: str, text: str) -> dict[str, Any]:
     try:
         parameters = json.loads(text)
     except ValueError:
         parameters = None
     if not isinstance(parameters, dict):
-        raise CorruptError(f"index {index!r}: its parameters are damaged: {text[:40]!r}")
+        raise CorruptError(f"{whose}: its parameters are damaged: {text[:40]!r}")
     return parameters
 
 
@@ -195,26 +195,34 @@ class GenerationRow:
     drift_baseline: float
     built_at_ns: int
     seal: Seal
+    parameters: dict[str, Any]
+    """What it was asked to be; the engine's JSON."""
 
 
 _GENERATION = (
     "id, index_id, state, s0_lsn, s0_high, fold_lsn, fold_vid, nlist, seed, codec, metric, "
-    "centroid_search, rows_at_build, drift_baseline, built_at_ns, sealed, segment_sum"
+    "centroid_search, rows_at_build, drift_baseline, built_at_ns, sealed, segment_sum, parameters"
 )
 
 
 def read_generations(connection: sqlite3.Connection) -> list[GenerationRow]:
     """All generations, in the order they were begun."""
     rows = connection.execute(f"SELECT {_GENERATION} FROM generations ORDER BY id")
-    return [GenerationRow(*(*row[:-2], Seal(row[-2], RowSum.from_bytes(row[-1])))) for row in rows]
+    found = []
+    for *fields, last, raw, text in rows.fetchall():
+        seal = Seal(last, RowSum.from_bytes(raw))
+        values = (*fields, seal, _parameters(f"generation {fields[0]}", text))
+        found.append(GenerationRow(*values))
+    return found
 
 
 def insert_generation(connection: sqlite3.Connection, row: GenerationRow) -> GenerationId:
     """Begin a generation; the id in `row` is ignored."""
-    values = [value for name, value in vars(row).items() if name not in ("id", "seal")]
+    separate = ("id", "seal", "parameters")
+    values = [value for name, value in vars(row).items() if name not in separate]
     cursor = connection.execute(
-        f"INSERT INTO generations ({_GENERATION}) VALUES (NULL,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
-        [*values, row.seal.last, row.seal.sum.to_bytes()],
+        f"INSERT INTO generations ({_GENERATION}) VALUES (NULL{',?' * 17})",
+        [*values, row.seal.last, row.seal.sum.to_bytes(), json.dumps(row.parameters)],
     )
     assert cursor.lastrowid is not None
     return GenerationId(cursor.lastrowid)

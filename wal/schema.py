@@ -59,7 +59,8 @@ CREATE TABLE generations (
     fold_vid INTEGER NOT NULL, nlist INTEGER NOT NULL, seed INTEGER NOT NULL,
     codec TEXT NOT NULL, metric TEXT NOT NULL, centroid_search TEXT NOT NULL,
     rows_at_build INTEGER NOT NULL, drift_baseline REAL NOT NULL,
-    built_at_ns INTEGER NOT NULL, sealed INTEGER NOT NULL, segment_sum BLOB NOT NULL) STRICT;
+    built_at_ns INTEGER NOT NULL, sealed INTEGER NOT NULL, segment_sum BLOB NOT NULL,
+    parameters TEXT NOT NULL) STRICT;
 
 CREATE TABLE centroids (
     generation INTEGER NOT NULL, first INTEGER NOT NULL, n INTEGER NOT NULL,
@@ -72,6 +73,10 @@ CREATE TABLE partitions (
     codes BLOB NOT NULL) STRICT;
 CREATE INDEX partitions_of
     ON partitions (generation, centroid, id, n, bytes);
+
+CREATE TABLE slices (
+    generation INTEGER NOT NULL, step TEXT NOT NULL, number INTEGER NOT NULL,
+    crc INTEGER NOT NULL, data BLOB NOT NULL, PRIMARY KEY (generation, step, number)) STRICT;
 
 CREATE TABLE jobs (
     id INTEGER PRIMARY KEY AUTOINCREMENT, index_id INTEGER NOT NULL, generation INTEGER,

@@ -18,7 +18,7 @@ oversized cluster out.  Empty clusters are used up first, on every round.
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 import numpy as np
 
@@ -79,6 +79,19 @@ class Report:
     """nlist * sum of squared sizes / square of the rows; 1 for clusters of one size"""
 
 
+@dataclass(frozen=True, slots=True)
+class State:
+    """Where k-means stands between two rounds; with the same sample it goes on to the same end."""
+
+    round: int
+    first: int
+    """the block the next round begins with"""
+    random: dict[str, Any]
+    """the generator's state, as JSON can hold it"""
+    centroids: Floats
+    """(nlist, d)"""
+
+
 class KMeans:
     """Clusters a sample (m, d) float32 in index space into nlist centroids."""
 
@@ -112,6 +125,18 @@ class KMeans:
     def done(self) -> bool:
         """Whether all rounds are over."""
         return self.round >= self.rounds
+
+    @property
+    def state(self) -> State:
+        """What `restore` takes."""
+        random = dict(self._random.bit_generator.state)
+        return State(self.round, self._first, random, self.centroids)
+
+    def restore(self, state: State) -> None:
+        """Go on where another run on the same sample, with the same seed, has stood."""
+        self.round, self._first = state.round, state.first
+        self._random.bit_generator.state = state.random
+        self._search = ExactSearch("l2", state.centroids)
 
     def blocks(self) -> range:
         """The numbers of this round's blocks."""

@@ -41,6 +41,7 @@ def generation(*, fold: int = 5, s0: int = 3) -> GenerationRow:
         drift_baseline=0.5,
         built_at_ns=1,
         seal=Seal(),
+        parameters={"nlist": 4},
     )
 
 

@@ -171,6 +171,7 @@ class Rebuilder:
             drift_baseline=0.0,
             built_at_ns=time.time_ns(),
             seal=Seal(),
+            parameters=parameters.to_json(),
         )
 
     async def _static_phase(self) -> Generation:
