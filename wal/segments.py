@@ -100,6 +100,12 @@ def references(
     return [SegmentRef(*row) for row in rows]
 
 
+def staged(connection: sqlite3.Connection, generation: GenerationId) -> list[SegmentRef]:
+    """All segments of a generation that is being built, in the order they were stored."""
+    refs = references(connection, generation, _ALL)
+    return sorted(refs, key=lambda ref: ref.id)
+
+
 def listed_rows(connection: sqlite3.Connection, generation: GenerationId) -> Versions:
     """vids and crcs of every row its segments list, staged ones too, ascending."""
     vids, crcs = [], []
@@ -137,7 +143,7 @@ def delete_beyond(
 def delete_staged(connection: sqlite3.Connection) -> None:
     """Remove what a crash left unsealed in active generations, and what is nobody's.
 
-    Generations that go are left to be removed in slices.
+    Builds under way keep theirs; generations that go are left to be removed in slices.
     """
     connection.execute(
         "DELETE FROM partitions WHERE id > coalesce("
@@ -180,9 +186,9 @@ def centroid_parts(vectors: bytes, row_bytes: int) -> Iterator[tuple[int, bytes]
 def write_centroids(
     connection: sqlite3.Connection, generation: GenerationId, first: int, part: bytes, n: int
 ) -> None:
-    """Store one part of `centroid_parts`: `n` centroids from number `first` on."""
+    """Store one part of `centroid_parts`, or store it anew: `n` centroids from number `first`."""
     connection.execute(
-        "INSERT INTO centroids (generation, first, n, crc, vectors) VALUES (?,?,?,?,?)",
+        "INSERT OR REPLACE INTO centroids (generation, first, n, crc, vectors) VALUES (?,?,?,?,?)",
         (generation, first, n, blobs_crc(part), part),
     )
 

@@ -72,5 +72,13 @@ def delete_some(connection: sqlite3.Connection, generation: GenerationId) -> boo
     return removed < SLICES_A_DELETE
 
 
+def delete_finished(connection: sqlite3.Connection) -> None:
+    """Remove the slices of builds that have ended in the middle of `delete_some`."""
+    connection.execute(
+        "DELETE FROM slices WHERE generation NOT IN "
+        "(SELECT id FROM generations WHERE state IN ('building', 'catching_up'))"
+    )
+
+
 def _crc(step: str, number: int, data: bytes) -> int:
     return blobs_crc(step.encode(), number.to_bytes(8, "little"), data)

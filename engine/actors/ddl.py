@@ -107,6 +107,7 @@ def _forget(state: State, index: IndexState) -> None:
         state.retired.append(index.active)
         index.active = None
     state.wake_writers()
-    scope = state.builds.get(index.row.id)
-    if scope is not None:
-        scope.cancel()
+    state.give_up(index)
+    build = state.builds.get(index.row.id)
+    if build is not None:
+        build.cancel()

@@ -24,6 +24,7 @@ from ...wal.types import GenerationId, IndexId, Lsn, TableId, Vid
 from ..index.generation import Batch, Generation
 from ..storage.blocks import BlockCache
 from ..storage.indexes import IndexState
+from .control import BuildControl
 from .errors import ActorDied
 
 
@@ -61,8 +62,18 @@ class State:
     """How long writers have waited for indexes and builds in all; added to by the writers."""
     maintenance: trio.Lock = field(default_factory=trio.Lock)
     """Held by whoever folds or compacts an active generation."""
-    builds: dict[IndexId, trio.CancelScope] = field(default_factory=dict)
-    """The scopes of the builds that run; closing and dropping cancel them."""
+    builds: dict[IndexId, BuildControl] = field(default_factory=dict)
+    """The builds that run; closing interrupts them, dropping cancels them."""
+
+    def give_up(self, index: IndexState) -> None:
+        """A build that was cut short will not go on: its snapshot is let go, its generation goes.
+
+        The caller sees to it that the file says so.
+        """
+        unfinished, index.unfinished = index.unfinished, None
+        if unfinished is not None:
+            self.snapshots.close(unfinished.snapshot)
+            self.abandoned.append(unfinished.row.id)
 
     def require_open(self) -> None:
         """Raise ClosedError once closing has begun."""

@@ -3,20 +3,25 @@
 open     file -> recovery -> state -> Committer, Indexer, Searcher, Sweeper, Monitor
 death    an error that an actor did not expect: writes stop, whoever waits gets
          the error, later calls too; the database never limps on
-close    new calls are refused, builds are cancelled, deltas folded, actors
+close    new calls are refused, builds are interrupted, deltas folded, actors
          stopped, readers drained, one checkpoint, one file
 """
 
 import logging
+import math
 import os
 import sqlite3
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Literal
 
 import trio
 
-from ...wal import segments
+from ...txn.head import Heads
+from ...wal import catalog, segments, slices
 from ...wal.blocking import run_blocking
+from ...wal.catalog import GenerationRow, JobRow
 from ...wal.connection import Durability
 from ...wal.errors import CentroiDBError
 from ...wal.file import DatabaseFile, open_file
@@ -25,9 +30,10 @@ from ...wal.pool import ReaderPool
 from ...wal.types import GenerationId
 from ..index.cache import Cache
 from ..index.parameters import IndexParameters
-from ..storage.indexes import IndexState
+from ..storage.indexes import IndexState, Unfinished
 from ..storage.loading import Loaded, load
 from .committer import Committer
+from .control import BuildControl
 from .indexer import Indexer
 from .monitor import Monitor
 from .rebuild.rebuilder import Listener, Outcome, Rebuilder
@@ -49,6 +55,7 @@ class Opening:
     create_missing: bool
     durability: Durability
     cache_bytes: int
+    on_open: Literal["resume", "drop"] = "resume"
     limits: Limits = field(default_factory=Limits)
 
 
@@ -59,8 +66,8 @@ def default_parallel() -> int:
 
 async def open_state(opening: Opening) -> State:
     """Open and recover the file, and read the committed state."""
-    file, loaded, abandoned = await run_blocking(_open, opening)
-    return State(
+    file, loaded, found = await run_blocking(_open, opening)
+    state = State(
         file=file,
         pool=ReaderPool(file.open_reader, opening.limits.readers),
         limits=opening.limits,
@@ -69,36 +76,67 @@ async def open_state(opening: Opening) -> State:
         last_crc=loaded.last_crc,
         deaths=loaded.deaths,
         indexes={index.row.id: index for index in loaded.indexes},
-        abandoned=abandoned,
+        abandoned=found.abandoned,
     )
+    for row, job in found.unfinished:
+        _pin_unfinished(state, row, job)
+    return state
 
 
-def _open(opening: Opening) -> tuple[DatabaseFile, Loaded, list[GenerationId]]:
-    abandoned: list[GenerationId] = []
+def _pin_unfinished(state: State, row: GenerationRow, job: JobRow) -> None:
+    """Hold S0 of a build that was cut short, before anything is purged."""
+    index = state.indexes[row.index]
+    table = replace(state.heads.tables[index.row.table], next_vid=row.s0_high)
+    heads = Heads(row.s0_lsn, {table.id: table})
+    index.unfinished = Unfinished(row, job, state.snapshots.open(heads, math.inf))
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a crash or a close has left of builds."""
+
+    abandoned: list[GenerationId]
+    unfinished: list[tuple[GenerationRow, JobRow]]
+
+
+def _open(opening: Opening) -> tuple[DatabaseFile, Loaded, Found]:
     file = open_file(
         opening.path,
         create_missing=opening.create_missing,
         durability=opening.durability,
-        recover=lambda connection: abandoned.extend(clear_unfinished(connection)),
+        recover=partial(clear_unfinished, resume=opening.on_open == "resume"),
     )
     try:
-        return file, load(file.writer), abandoned
+        return file, load(file.writer), _found(file.writer)
     except BaseException:
         file.abandon()
         raise
 
 
-def clear_unfinished(connection: sqlite3.Connection) -> list[GenerationId]:
-    """What a crash or a close cut short: staged segments, builds and drops under way."""
-    connection.execute(
-        "UPDATE generations SET state = 'retired' WHERE state != 'active' OR index_id IN "
-        "(SELECT id FROM indexes WHERE dropped_lsn IS NOT NULL)"
-    )
+def clear_unfinished(connection: sqlite3.Connection, *, resume: bool) -> None:
+    """What a crash or a close cut short: staged segments, drops under way, and builds.
+
+    With `resume` a build keeps what it has stored, if its job is known.
+    """
     connection.execute("UPDATE jobs SET state = 'interrupted' WHERE state = 'running'")
-    retired = connection.execute("SELECT id FROM generations WHERE state = 'retired'")
-    found = [GenerationId(row[0]) for row in retired]
+    connection.execute(
+        "UPDATE generations SET state = 'retired' WHERE state NOT IN ('active', ?, ?) OR "
+        "index_id NOT IN (SELECT id FROM indexes WHERE dropped_lsn IS NULL) OR state != 'active' "
+        "AND id NOT IN (SELECT generation FROM jobs WHERE state IN ('interrupted', 'paused'))",
+        ("building", "catching_up") if resume else ("active", "active"),
+    )
+    slices.delete_finished(connection)
     segments.delete_staged(connection)
-    return found
+
+
+def _found(connection: sqlite3.Connection) -> Found:
+    jobs = {job.generation: job for job in catalog.read_jobs(connection)}
+    rows = catalog.read_generations(connection)
+    unfinished = [row for row in rows if row.state in ("building", "catching_up")]
+    return Found(
+        [row.id for row in rows if row.state == "retired"],
+        [(row, jobs[row.id]) for row in unfinished],
+    )
 
 
 class Supervisor:
@@ -111,6 +149,8 @@ class Supervisor:
         self.searcher = Searcher(state, workers=max(2, os.cpu_count() or 1))
         self.sweeper = Sweeper(state, self.committer)
         self.monitor = Monitor(state, self.build)
+        self.resumed = trio.Event()
+        """Set when the builds that were found unfinished at open have ended."""
         self._actors = trio.CancelScope()
         self._stopped = trio.Event()
         self._closed = False
@@ -146,6 +186,7 @@ class Supervisor:
                         self.monitor,
                     ):
                         nursery.start_soon(self._watch, actor.run, name=type(actor).__name__)
+                    nursery.start_soon(self._watch, self._resume_builds)
                     task_status.started()
         finally:
             self._stopped.set()
@@ -164,27 +205,52 @@ class Supervisor:
         *,
         parameters: IndexParameters | None = None,
         parallel: int | None = None,
+        control: BuildControl | None = None,
         listener: Listener = lambda _: None,
     ) -> Outcome:
-        """Build an index, or build it anew, and swap the result in."""
+        """Build an index, or build it anew, and swap the result in.
+
+        One that was cut short, with the same parameters, goes on.
+        """
         rebuilder = Rebuilder(
             self.state,
             self.committer,
             index,
             parameters or index.parameters,
             parallel=parallel or default_parallel(),
+            control=control or BuildControl(),
             listener=listener,
             ended=self._build_ended,
         )
         return await rebuilder.run()
+
+    async def _resume_builds(self) -> None:
+        """Builds that a crash or a close has cut short go on, one after the other."""
+        for index in list(self.state.indexes.values()):
+            unfinished = index.unfinished
+            if unfinished is None or unfinished.job.state == "paused" or index.building:
+                continue
+            try:
+                await self.build(
+                    index,
+                    parameters=IndexParameters.from_json(unfinished.row.parameters),
+                    parallel=unfinished.job.parallel,
+                )
+            except CentroiDBError as error:
+                if self.state.failed is not None:
+                    raise
+                if not self.state.closing:
+                    log.warning("the build of index %s did not go on: %s", index.row.name, error)
+        self.resumed.set()
 
     async def close(self) -> bool:
         """Close the database; True when one file is left. Never raises for the file's sake."""
         state = self.state
         state.closing = True
         state.wake_writers()
-        for scope in list(state.builds.values()):
-            scope.cancel()
+        for build in list(state.builds.values()):
+            build.interrupt()
+            await build.ended.wait()
         await self._fold_all()
         self._actors.cancel()
         await self._stopped.wait()

@@ -26,7 +26,7 @@ import trio
 from numpy.typing import NDArray
 
 from ...txn.deaths import Deaths
-from ...wal import catalog, log, meta, rows, schema, segments
+from ...wal import catalog, log, meta, rows, schema, segments, slices
 from ...wal.errors import CentroiDBError, CorruptError, RetryError
 from ...wal.seal import SegmentRef
 from ...wal.segments import StoredSegment
@@ -107,6 +107,8 @@ class Sweeper:
         while not await self._writer.write(
             lambda c: segments.delete_some(c, generation, slice_bytes)
         ):
+            pass
+        while not await self._writer.write(lambda c: slices.delete_some(c, generation)):
             pass
         await self._writer.write(lambda c: segments.delete_generation(c, generation))
 

@@ -44,6 +44,7 @@ async def open_db(
     durability: Literal["full", "relaxed"] = "full",
     cache_bytes: int = CACHE_BYTES,
     read_only: bool = False,
+    on_open: Literal["resume", "drop"] = "resume",
     limits: Limits | None = None,
 ) -> AsyncIterator["Database"]:
     """Open the database at `path`; `:memory:` is one that is gone when it is closed.
@@ -52,7 +53,8 @@ async def open_db(
     `full`, what was acknowledged survives a power loss; `relaxed`, it survives a
     crash of the process, and after a power loss a prefix of it. cache_bytes: for
     partitions and vectors. read_only: beside an owner or without one; nothing is
-    written to the file. limits: bounds, see `Limits`.
+    written to the file. on_open: what becomes of index builds that a crash or a close
+    has cut short: they go on in the background, or they are dropped. limits: bounds, see `Limits`.
 
     Raises LockedError, which names the owner, when another process (or this one)
     has it open for writing; NotADatabaseError, FutureVersionError, CorruptError for
@@ -64,12 +66,15 @@ async def open_db(
         raise InputError(f"mode: expected create or open, got {mode!r}")
     if durability not in ("full", "relaxed"):
         raise InputError(f"durability: expected full or relaxed, got {durability!r}")
+    if on_open not in ("resume", "drop"):
+        raise InputError(f"on_open: expected resume or drop, got {on_open!r}")
     check_integer("cache_bytes", cache_bytes, 0, 1 << 62)
     bounds = limits or Limits()
     if read_only:
         opened = _open_foreign(path, cache_bytes, bounds)
     else:
-        opening = Opening(os.fspath(path), mode == "create", durability, cache_bytes, bounds)
+        create_missing = mode == "create"
+        opening = Opening(os.fspath(path), create_missing, durability, cache_bytes, on_open, bounds)
         opened = _open_live(opening)
     async with opened as database:
         yield database
@@ -265,7 +270,7 @@ class Database:
         """Write a compact copy of one committed state to `path`, which must not exist.
 
         Reads, writes and rebuilds go on meanwhile. What a build under way has stored so
-        far is in the copy too, and is cleared away when the copy is opened for writing.
+        far is in the copy too: there it goes on when the copy is opened for writing.
         """
         async with self._view():
             await run_blocking(wal_file.backup, self.path, os.fspath(path))

@@ -14,6 +14,8 @@ from ...wal import segments
 from ...wal.catalog import TableRow
 from ...wal.errors import InputError, NotFoundError
 from ...wal.types import IndexId
+from ..actors.control import BuildControl
+from ..actors.errors import JobCancelled
 from ..actors.monitor import health
 from ..actors.rebuild.rebuilder import Listener, Outcome
 from ..actors.supervisor import Supervisor
@@ -75,22 +77,25 @@ class Index:
         is dropped meanwhile, RebuildRejected when the new generation does not pass
         its checks; the index then stays as it was.
         """
-        return await self._build(options, lambda _: None)
+        return await self._build(options, lambda _: None, BuildControl())
 
     @asynccontextmanager
     async def rebuilding(self, **options: Unpack[RebuildOptions]) -> AsyncIterator[Job]:
         """`rebuild` with events: `async with index.rebuilding() as job: async for event in job`.
 
-        Leaving the block before the build is done cancels it.
+        Leaving the block before the build is done interrupts it: asked for again with
+        the same options, it goes on. `job.cancel()` drops it.
         """
-        scope = trio.CancelScope()
-        job = Job(self.name, scope)
+        control = BuildControl()
+        job = Job(self.name, control)
 
         async def build() -> None:
             outcome = None
             try:
-                with scope:
-                    outcome = await self._build(options, job.listen)
+                outcome = await self._build(options, job.listen, control)
+            except JobCancelled:
+                if not job.cancelled:
+                    raise
             finally:
                 job.finish(outcome)
 
@@ -100,7 +105,9 @@ class Index:
                 yield job
                 nursery.cancel_scope.cancel()
 
-    async def _build(self, options: RebuildOptions, listener: Listener) -> Outcome:
+    async def _build(
+        self, options: RebuildOptions, listener: Listener, control: BuildControl
+    ) -> Outcome:
         supervisor = self._source.supervisor()
         state = self._state(supervisor)
         unknown_options = options.keys() - RebuildOptions.__annotations__.keys()
@@ -119,6 +126,7 @@ class Index:
             state,
             parameters=replace(parameters, nlist=options.get("nlist")),
             parallel=parallel,
+            control=control,
             listener=listener,
         )
 

@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator
 
 import trio
 
+from ..actors.control import BuildControl
 from ..actors.rebuild.progress import Event
 from ..actors.rebuild.rebuilder import Outcome
 from .errors import JobCancelled
@@ -14,9 +15,11 @@ EVENTS_KEPT = 64
 class Job:
     """Comes from `Index.rebuilding`. Iterate it for events; the last ones are kept."""
 
-    def __init__(self, index: str, scope: trio.CancelScope) -> None:
+    def __init__(self, index: str, control: BuildControl) -> None:
         self.index = index
-        self._scope = scope
+        self._control = control
+        self.cancelled = False
+        """Whether `cancel` was called."""
         self._send, self._receive = trio.open_memory_channel[Event](EVENTS_KEPT)
         self._latest: Event | None = None
         self._outcome: Outcome | None = None
@@ -53,8 +56,9 @@ class Job:
         self._send.close()
 
     def cancel(self) -> None:
-        """End the build; the index stays as it is."""
-        self._scope.cancel()
+        """End the build and drop what it has done; the index stays as it is."""
+        self.cancelled = True
+        self._control.cancel()
 
     def __aiter__(self) -> AsyncIterator[Event]:
         return self._receive.__aiter__()

@@ -48,6 +48,9 @@ APART: Final = 1e-6
 NUDGE: Final = 0.1
 """How far towards a row the centroids of a split cluster are moved from its mean."""
 
+ROUNDS: Final = 10
+"""Rounds of a training, unless it is told otherwise."""
+
 START_ROWS: Final = 8
 """Rows for each centroid that k-means++ draws from."""
 
@@ -101,7 +104,7 @@ class KMeans:
         nlist: int,
         *,
         seed: int,
-        rounds: int = 10,
+        rounds: int = ROUNDS,
         balance: bool = True,
         start: Literal["sample", "kmeans++"] = "sample",
     ) -> None:

@@ -2,9 +2,21 @@
 
 from dataclasses import dataclass
 
-from ...wal.catalog import IndexRow
+from ...txn.snapshot import Snapshot
+from ...wal.catalog import GenerationRow, IndexRow, JobRow
 from ..index.generation import Generation
 from ..index.parameters import IndexParameters
+
+
+@dataclass(frozen=True, eq=False)
+class Unfinished:
+    """A build that was cut short and can go on."""
+
+    row: GenerationRow
+    """The generation as it was when the build was cut short."""
+    job: JobRow
+    snapshot: Snapshot
+    """S0: held, so that its rows are not purged."""
 
 
 @dataclass(eq=False)
@@ -19,6 +31,9 @@ class IndexState:
     """Set while whoever made it builds it; the Monitor keeps off meanwhile."""
     building: bool = False
     """Whether a build runs; set and cleared by it. One at a time an index."""
+
+    unfinished: Unfinished | None = None
+    """Set at open and by a build that is cut short; taken by the one that goes on, or by a drop."""
 
     @property
     def parameters(self) -> IndexParameters:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import cast, get_args
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ...txn.deaths import Deaths
 from ...txn.head import Heads
@@ -115,10 +116,7 @@ def load_generation(
     if row.codec not in CODECS:
         raise CorruptError(f"generation {row.id}: there is no codec {row.codec!r}")
     _require_metric(f"generation {row.id}", row.metric)
-    raw = segments.read_centroids(connection, row.id)
-    if len(raw) != row.nlist * table.dim * 4:
-        raise CorruptError(f"generation {row.id}: {len(raw)} bytes of {row.nlist} centroids")
-    centroids = np.frombuffer(raw, "<f4").reshape(row.nlist, table.dim)
+    centroids = stored_centroids(connection, row, table.dim)
     refs = segments.references(connection, row.id, row.seal.last)
     if not row.seal.holds(refs):
         raise CorruptError(f"generation {row.id}: segments are missing")
@@ -126,6 +124,16 @@ def load_generation(
     generation = Generation(table.id, row, centroids, search, by_partition(refs), Delta(table.dim))
     generation.batches = load_batches(connection, table, row.fold_vid, table.next_vid, generation)
     return generation
+
+
+def stored_centroids(
+    connection: sqlite3.Connection, row: GenerationRow, dim: int
+) -> NDArray[np.float32]:
+    """The centroids of a generation, float32 (nlist, dim)."""
+    raw = segments.read_centroids(connection, row.id)
+    if len(raw) != row.nlist * dim * 4:
+        raise CorruptError(f"generation {row.id}: {len(raw)} bytes of {row.nlist} centroids")
+    return np.frombuffer(raw, "<f4").reshape(row.nlist, dim)
 
 
 def load_batches(

@@ -18,7 +18,7 @@ import trio
 from centroidb import Database
 from centroidb.engine.index.distance import distances
 from tests.processes.children import started
-from tests.support.databases import SMALL, checked_db
+from tests.support.databases import SMALL, checked_db, resumed
 from tests.support.leftovers import leftovers
 
 from .child import AIMS, Job, child, prepare
@@ -122,7 +122,6 @@ def copy(path: Path) -> Path:
 async def examine(path: Path) -> dict[int, int]:
     """Recover the file, prove it sound, and read the writers' rows: key -> vector number."""
     async with checked_db(path, limits=SMALL) as db:
-        assert [job for job in await db.jobs() if job.state == "running"] == []
         rows: dict[int, int] = {}
         table = await db.table("t")
         async for row in table.iterate(vectors=True):
@@ -131,6 +130,8 @@ async def examine(path: Path) -> dict[int, int]:
             assert row.vector is not None
             assert row.vector.tobytes() == vector(rows[key]).tobytes()
         await search(db, rows)
+        await resumed(db)
+        assert [job for job in await db.jobs() if job.state == "running"] == []
         await db.vacuum()
         assert await leftovers(db) == []
         await search(db, rows)

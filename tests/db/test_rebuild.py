@@ -26,7 +26,7 @@ from centroidb.engine.actors.indexer import Indexer
 from centroidb.engine.actors.rebuild.rebuilder import Rebuilder
 from centroidb.wal.blocking import substitute
 from tests.model.seam import inline
-from tests.support.databases import SMALL, checked_db
+from tests.support.databases import SMALL, checked_db, resumed
 from tests.support.leftovers import leftovers
 
 from .data import ALL, DIM, clustered, filed, indexed, same_everywhere
@@ -126,8 +126,8 @@ async def test_one_build_at_a_time() -> None:
         await index.rebuild()
 
 
-async def test_leaving_the_block_cancels() -> None:
-    """A block that is left before the build is done leaves the index as it was."""
+async def test_leaving_the_block_interrupts() -> None:
+    """A block that is left before the build is done leaves the index as it was; it can go on."""
     async with checked_db(limits=SMALL) as db:
         _, index = await indexed(db, 500)
         before = await index.statistics()
@@ -136,6 +136,9 @@ async def test_leaving_the_block_cancels() -> None:
         with pytest.raises(JobCancelled):
             _ = job.outcome
         assert await index.statistics() == before
+        assert (await db.jobs())[0].state == "interrupted"
+        await index.rebuild()
+        assert [job.state for job in await db.jobs()] == ["done", "done"]
         await db.vacuum()
         assert await leftovers(db) == []
 
@@ -158,8 +161,9 @@ async def _drop_during_a_build(db: Database, index: Index, drop: str) -> None:
         await job.wait()
 
 
-async def test_closing_ends_a_build(tmp_path: Path) -> None:
-    """A database closed during a build is one file, with the old generation and nothing else."""
+@pytest.mark.parametrize("on_open", ["resume", "drop"])
+async def test_closing_interrupts_a_build(on_open: str, tmp_path: Path) -> None:
+    """Closed during a build, a database is one file; at open the build goes on or is dropped."""
     async with trio.open_nursery() as nursery, open_db(tmp_path / "t.db", limits=SMALL) as db:
         _, index = await indexed(db, 500)
         generation = (await index.statistics()).generation
@@ -167,11 +171,13 @@ async def test_closing_ends_a_build(tmp_path: Path) -> None:
         nursery.start_soon(_closed_during_a_build, index, begun)
         await begun.wait()
     assert [path.name for path in tmp_path.iterdir()] == ["t.db"]
-    async with checked_db(tmp_path / "t.db", limits=SMALL) as db:
+    async with checked_db(tmp_path / "t.db", limits=SMALL, on_open=on_open) as db:
+        await resumed(db)
         await db.vacuum()
         assert await leftovers(db) == []
-        assert (await (await db.index("ix")).statistics()).generation == generation
-        assert (await db.jobs())[0].state in ("cancelled", "interrupted")
+        now = (await (await db.index("ix")).statistics()).generation
+        assert (now == generation) == (on_open == "drop")
+        assert (await db.jobs())[0].state == ("done" if on_open == "resume" else "interrupted")
 
 
 async def _closed_during_a_build(index: Index, begun: trio.Event) -> None:

@@ -24,6 +24,11 @@ SMALL = Limits(
 """Limits so small that every border is crossed within a few hundred rows."""
 
 
+async def resumed(db: Database) -> None:
+    """Wait until the builds that were found unfinished at open have ended."""
+    await db._source.supervisor().resumed.wait()
+
+
 @asynccontextmanager
 async def checked_db(
     path: str | os.PathLike[str] = ":memory:", **options: Any

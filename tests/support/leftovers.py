@@ -18,6 +18,10 @@ _QUERIES = {
         "SELECT p.id FROM partitions p JOIN generations g ON g.id = p.generation "
         "WHERE p.id > g.sealed"
     ),
+    "slices of {} are of no build": (
+        "SELECT DISTINCT generation FROM slices WHERE generation NOT IN "
+        "(SELECT id FROM generations WHERE state IN ('building', 'catching_up'))"
+    ),
     "centroids of {} are of no generation": (
         "SELECT generation FROM centroids WHERE generation NOT IN (SELECT id FROM generations)"
     ),

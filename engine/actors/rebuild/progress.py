@@ -62,6 +62,10 @@ class Progress:
         """Of the latest event: phases may come again, but it never falls."""
         self.latest = self.event("begin", 0, 0)
 
+    def take_up(self, job: JobRow) -> None:
+        """This is the job of a build that was cut short, and it goes on."""
+        self.job, self.generation, self._started_ns = job.id, job.generation, job.started_ns
+
     def event(self, phase: Phase, rows: int, rows_total: int, lag: int = 0) -> Event:
         """The event for `rows` of `rows_total` done in `phase`."""
         start, end = _STARTS[phase], _ENDS[phase]

@@ -4,10 +4,12 @@
     rows   |  static phase: on S0 alone      | catch-up | verify | swap
     others |  searches and commits go on ...                     |  ... on the new generation
 
-It owns its job and its generation until the swap, runs in the task of whoever
-asked for it, and leaves nothing behind if it is cut short: a generation that
-was not swapped in is dropped, now or at the next open. A new generation that
-would find less than the old one, for as many rows read, is rejected (`gate`).
+It owns its job and its generation until the swap, and runs in the task of whoever
+asked for it. Cut short, by a crash too, it can go on from its last durable step:
+S0 stays pinned, what was done is in the file, and the next build of the same index
+with the same parameters takes it up. A build that was cancelled by its job, or that
+failed, is dropped. A new generation that would find less than the old one, for as
+many rows read, is rejected (`gate`).
 """
 
 import contextlib
@@ -25,26 +27,30 @@ from numpy.typing import NDArray
 
 from ....txn.snapshot import Snapshot
 from ....wal import catalog, segments
-from ....wal.catalog import GenerationRow, TableRow
-from ....wal.errors import CentroiDBError
-from ....wal.seal import Seal, SegmentRef
+from ....wal.catalog import GenerationRow, JobRow, TableRow
+from ....wal.errors import CentroiDBError, DiskFullError
+from ....wal.rows import Versions
+from ....wal.seal import Seal
 from ....wal.types import GenerationId, JobId, Lsn
+from ...index.centroids import CentroidSearch
 from ...index.delta import Delta
 from ...index.generation import Generation
 from ...index.health import imbalance
 from ...index.parameters import IndexParameters
 from ...storage.folding import stage
-from ...storage.indexes import IndexState
-from ...storage.loading import by_partition
+from ...storage.indexes import IndexState, Unfinished
+from ...storage.loading import by_partition, stored_centroids
 from ..blas import one_blas_thread
 from ..committer import Committer
+from ..control import BuildControl
 from ..errors import BusyError, JobCancelled
 from ..state import State
 from ..wide import leaves
 from .catch_up import CatchUp, Position
 from .gate import require_recall
 from .progress import Event, Phase, Progress
-from .static_phase import Assigned, StaticPhase
+from .slices import BuildSlices
+from .static_phase import Assigned, StaticPhase, Step
 from .swap import Swap, verify_rows
 
 JOB_ROW_EVERY_S = 0.25
@@ -78,6 +84,7 @@ class Rebuilder:
         parameters: IndexParameters,
         *,
         parallel: int,
+        control: BuildControl,
         listener: Listener,
         ended: Callable[[], None],
     ) -> None:
@@ -86,6 +93,7 @@ class Rebuilder:
         self._index = index
         self._parameters = parameters
         self._parallel = parallel
+        self._control = control
         self._listener = listener
         self._ended = ended
         """Tells the Indexer and the Sweeper that there may be something to do."""
@@ -94,7 +102,7 @@ class Rebuilder:
         self._assigned: Assigned | None = None
         """Where the static phase put the rows at S0; the gate asks."""
         self._s0: Snapshot | None = None
-        """Pinned from the begin to the end of the build."""
+        """Pinned from the begin to the end of the build, or until it is taken up again."""
 
     def __repr__(self) -> str:
         event = self._progress.latest
@@ -102,19 +110,20 @@ class Rebuilder:
 
     async def run(self) -> Outcome:
         """Build and swap. Raises BusyError, JobCancelled, RebuildRejected or a storage error."""
+        name = self._index.row.name
         if self._index.building:
-            raise BusyError(f"index {self._index.row.name!r} is being built already")
+            raise BusyError(f"index {name!r} is being built already")
         self._index.building = True
-        scope = trio.CancelScope()
-        self._state.builds[self._index.row.id] = scope
+        self._state.builds[self._index.row.id] = self._control
         try:
-            with scope, one_blas_thread():
+            with self._control.scope, one_blas_thread():
                 return await self._run()
         finally:
             del self._state.builds[self._index.row.id]
             self._index.building = False
+            self._control.ended.set()
         self._state.require_open()
-        raise JobCancelled(f"the build of index {self._index.row.name!r} was cancelled")
+        raise JobCancelled(f"the build of index {name!r} was cancelled")
 
     async def _run(self) -> Outcome:
         try:
@@ -122,15 +131,39 @@ class Rebuilder:
             generation = await self._static_phase()
             outcome = await self._follow_and_swap(generation)
         except BaseException as error:
-            await self._clear_away(error)
+            await self._cut_short(error)
             raise
-        finally:
-            if self._s0 is not None:
-                self._state.snapshots.close(self._s0)
+        self._let_go()
         self._ended()
         return outcome
 
+    def _let_go(self) -> None:
+        if self._s0 is not None:
+            self._state.snapshots.close(self._s0)
+            self._s0 = None
+
     async def _begin(self) -> None:
+        """Go on with a build of the same parameters that was cut short, or begin one."""
+        unfinished = self._index.unfinished
+        if unfinished is not None and unfinished.row.parameters == self._parameters.to_json():
+            await self._take_up(unfinished)
+            return
+        if unfinished is not None:
+            self._state.give_up(self._index)
+            job = replace(unfinished.job, state="cancelled")
+            await self._committer.write(partial(_retire, row=unfinished.row, job=job))
+        await self._begin_anew()
+
+    async def _take_up(self, unfinished: Unfinished) -> None:
+        """Hold its S0 and clear away what was staged after its last seal."""
+        self._index.unfinished = None
+        self._s0, self._row = unfinished.snapshot, unfinished.row
+        self._progress.take_up(unfinished.job)
+        self._table = self._s0.heads.tables[self._index.row.table]
+        job = self._progress.row("running")
+        await self._committer.write(partial(_resumed, row=self._row, job=job))
+
+    async def _begin_anew(self) -> None:
         """Pin S0 and make it durable, in one turn: no commit and no truncation comes between."""
         row, job = await self._committer.do(self._pin, lambda written: written)
         self._row = row
@@ -176,38 +209,67 @@ class Rebuilder:
 
     async def _static_phase(self) -> Generation:
         assert self._s0 is not None
+        state, dim = self._state, self._table.dim
         phase = StaticPhase(
-            self._state.pool,
+            state.pool,
             self._table,
-            self._state.visibility(self._table, self._s0.lsn),
+            state.visibility(self._table, self._s0.lsn),
             self._parameters,
+            kept=self._slices(),
             parallel=self._parallel,
             report=self._report,
         )
         versions = await phase.versions()
+        if self._row.state == "building":
+            centroids, search = await self._partition(phase, versions)
+            await self._store(phase, centroids)
+        else:
+            centroids = await state.pool.read(lambda c: stored_centroids(c, self._row, dim))
+            search = await phase.search_of(centroids)
+            step: Step = "reassign" if await self._slices().has("reassign") else "assign"
+            self._assigned = await phase.assign(versions, search, step)
+        refs = await state.pool.read(
+            lambda c: segments.references(c, self._row.id, self._row.seal.last)
+        )
+        delta = Delta(dim)
+        return Generation(self._table.id, self._row, centroids, search, by_partition(refs), delta)
+
+    def _slices(self) -> BuildSlices:
+        return BuildSlices(self._state.pool, self._committer, self._row.id)
+
+    async def _partition(
+        self, phase: StaticPhase, versions: Versions
+    ) -> tuple[NDArray[np.float32], CentroidSearch]:
+        """Train, and assign every row; once more where small partitions are given up."""
         centroids = await phase.train(versions)
         search = await phase.search_of(centroids)
-        assigned = await phase.assign(versions, search)
+        assigned = await phase.assign(versions, search, "assign")
         trimmed = phase.trimmed(assigned, centroids)
         if trimmed is not None:
             centroids, search = trimmed, await phase.search_of(trimmed)
-            assigned = await phase.assign(versions, search)
+            assigned = await phase.assign(versions, search, "reassign")
         self._assigned = assigned
-        self._row = replace(
-            self._row,
-            nlist=len(centroids),
-            rows_at_build=len(versions.vids),
-            drift_baseline=assigned.drift_baseline,
-        )
-        await self._store_centroids(centroids)
-        refs: list[SegmentRef] = []
+        return centroids, search
+
+    async def _store(self, phase: StaticPhase, centroids: NDArray[np.float32]) -> None:
+        """Store centroids and segments; with the last write the catch-up may begin."""
+        assert self._assigned is not None
         slice_bytes = self._state.limits.slice_bytes
-        async with aclosing(phase.windows(assigned, centroids, slice_bytes)) as encoded:
-            async for pieces in encoded:
-                refs += await stage(self._committer, self._row.id, pieces, slice_bytes)
-        self._row = replace(self._row, seal=self._row.seal.changed(refs))
-        delta = Delta(self._table.dim)
-        return Generation(self._table.id, self._row, centroids, search, by_partition(refs), delta)
+        await self._store_centroids(centroids)
+        refs = await self._state.pool.read(lambda c: segments.staged(c, self._row.id))
+        pieces = phase.encoded(self._assigned, centroids, slice_bytes, done=len(refs))
+        async with aclosing(pieces) as encoded:
+            async for some in encoded:
+                refs += await stage(self._committer, self._row.id, some, slice_bytes)
+        row = self._row = replace(
+            self._row,
+            state="catching_up",
+            nlist=len(centroids),
+            rows_at_build=len(self._assigned.centroids),
+            drift_baseline=self._assigned.drift_baseline,
+            seal=self._row.seal.changed(refs),
+        )
+        await self._committer.write(lambda c: _begin_catch_up(c, row))
 
     async def _store_centroids(self, centroids: NDArray[np.float32]) -> None:
         row = self._row
@@ -217,21 +279,11 @@ class Rebuilder:
             await self._committer.write(
                 partial(segments.write_centroids, generation=row.id, first=first, part=part, n=n)
             )
-        await self._committer.write(
-            lambda c: catalog.update_generation(
-                c,
-                row.id,
-                state="catching_up",
-                nlist=row.nlist,
-                rows_at_build=row.rows_at_build,
-                drift_baseline=row.drift_baseline,
-            )
-        )
 
     async def _follow_and_swap(self, generation: Generation) -> Outcome:
         assert self._s0 is not None
-        s0 = Position(self._s0.heads, self._table)
-        catch_up = CatchUp(self._state, self._committer, generation, s0, self._report_lag)
+        start = Position.of(generation.row, self._table)
+        catch_up = CatchUp(self._state, self._committer, generation, start, self._report_lag)
         old = self._index.active
         before = imbalance(old.partition_sizes()) if old is not None else None
         await catch_up.run()
@@ -245,6 +297,7 @@ class Rebuilder:
         with trio.CancelScope(shield=True):  # what is swapped in is done
             await self._report("swap", 1, 1)
             await self._write_job_row("done")
+            await self._slices().clear()
         return Outcome(
             index=self._index.row.name,
             generation=generation.row.id,
@@ -309,28 +362,68 @@ class Rebuilder:
         row = self._progress.row(state, message)
         await self._committer.write(lambda c: catalog.put_job(c, row))
 
-    async def _clear_away(self, error: BaseException) -> None:
-        """A generation that was not swapped in is dropped; if not now, then at the next open."""
-        generation = self._progress.generation
-        active = self._index.active
-        if not generation or self._state.failed is not None:
-            return
-        if active is not None and active.row.id == generation:
-            return
-        state = "cancelled" if _is_cancellation(error) else "failed"
-        row = self._progress.row(state, "" if state == "cancelled" else str(error))
+    async def _cut_short(self, error: BaseException) -> None:
+        """Keep what can go on later, drop what can not; if not now, then at the next open."""
+        generation, active = self._progress.generation, self._index.active
+        swapped = active is not None and active.row.id == generation
+        if generation and not swapped and self._state.failed is None:
+            with trio.CancelScope(shield=True), contextlib.suppress(CentroiDBError):
+                await (self._keep() if self._can_go_on(error) else self._drop(error))
+        self._let_go()
 
-        def work(connection: sqlite3.Connection) -> None:
-            catalog.update_generation(connection, generation, state="retired")
-            catalog.put_job(connection, row)
+    def _can_go_on(self, error: BaseException) -> bool:
+        """Whether the build was cut short from outside, and nobody wants it gone."""
+        if self._control.given_up or self._index.row.id not in self._state.indexes:
+            return False
+        return _consists_of(error, trio.Cancelled) or isinstance(error, DiskFullError)
 
-        with trio.CancelScope(shield=True), contextlib.suppress(CentroiDBError):
-            await self._committer.write(work)
-            self._state.abandoned.append(generation)
-            self._ended()
+    async def _keep(self) -> None:
+        job = self._progress.row("interrupted")
+        row = await self._committer.write(lambda c: _interrupted(c, self._row.id, job))
+        assert self._s0 is not None
+        self._index.unfinished, self._s0 = Unfinished(row, job, self._s0), None
+
+    async def _drop(self, error: BaseException) -> None:
+        cancelled = _consists_of(error, trio.Cancelled, JobCancelled)
+        state = "cancelled" if cancelled else "failed"
+        job = self._progress.row(state, "" if cancelled else str(error))
+        await self._committer.write(partial(_retire, row=self._row, job=job))
+        self._state.abandoned.append(self._row.id)
+        self._ended()
 
 
-def _is_cancellation(error: BaseException) -> bool:
-    """Whether it is a cancellation, or a group of nothing else."""
+def _retire(connection: sqlite3.Connection, row: GenerationRow, job: JobRow) -> None:
+    """A build that will not be swapped in: it goes, and its job says why."""
+    catalog.update_generation(connection, row.id, state="retired")
+    catalog.put_job(connection, job)
+
+
+def _interrupted(
+    connection: sqlite3.Connection, generation: GenerationId, job: JobRow
+) -> GenerationRow:
+    catalog.put_job(connection, job)
+    return next(row for row in catalog.read_generations(connection) if row.id == generation)
+
+
+def _resumed(connection: sqlite3.Connection, row: GenerationRow, job: JobRow) -> None:
+    if row.state == "catching_up":
+        segments.delete_beyond(connection, row.id, row.seal.last)
+    catalog.put_job(connection, job)
+
+
+def _begin_catch_up(connection: sqlite3.Connection, row: GenerationRow) -> None:
+    catalog.update_generation(
+        connection,
+        row.id,
+        state=row.state,
+        nlist=row.nlist,
+        rows_at_build=row.rows_at_build,
+        drift_baseline=row.drift_baseline,
+    )
+    catalog.set_seal(connection, row.id, row.seal)
+
+
+def _consists_of(error: BaseException, *kinds: type[BaseException]) -> bool:
+    """Whether it is one of these, or a group of nothing else."""
     errors = leaves(error) if isinstance(error, BaseExceptionGroup) else [error]
-    return all(isinstance(each, trio.Cancelled | JobCancelled) for each in errors)
+    return all(isinstance(each, kinds) for each in errors)

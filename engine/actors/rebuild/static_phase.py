@@ -6,6 +6,9 @@
     assign       fixed vid-aligned blocks -> partition of each row
     encode       partitions in order -> segments, staged a slice at a time
 
+Each round and each window of assignments is kept (`slices`), as are the segments;
+a build that was cut short takes what is there and computes the rest.
+
 Everything a thread computes is a pure function of a block that is the same
 whatever the width, and results are put together in block order. So the same
 rows, seed and libraries give the same bytes at any PARALLEL.
@@ -15,6 +18,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Seque
 from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,18 +33,27 @@ from ....wal.segments import StoredSegment
 from ....wal.types import Vid
 from ...index.centroids import CentroidSearch, make_search
 from ...index.distance import Metric, index_space
-from ...index.kmeans import KMeans, default_nlist
+from ...index.kmeans import ROUNDS, KMeans, default_nlist
 from ...index.parameters import IndexParameters
 from ...index.segment import encode_segment
 from ...storage.blocks import packed
 from ...storage.loading import block_rows
 from ..wide import each
 from .progress import Phase
+from .slices import BuildSlices
 
 VERSIONS_A_READ = 32_768
 ENCODE_BYTES = 4 << 20
 
+BLOCKS_A_WINDOW = 8
+"""Blocks assigned between two of the writes that keep them."""
+
 Report = Callable[[Phase, int, int], Awaitable[None]]
+
+Step = Literal["assign", "reassign"]
+
+Span = tuple[int, int]
+"""Positions of rows: the first, and the one after the last."""
 
 
 @dataclass(frozen=True)
@@ -68,10 +81,12 @@ class StaticPhase:
         visibility: Visibility,
         parameters: IndexParameters,
         *,
+        kept: BuildSlices,
         parallel: int,
         report: Report,
     ) -> None:
         self._pool = pool
+        self._kept = kept
         self._table = table
         self._visibility = visibility
         self._parameters = parameters
@@ -79,8 +94,6 @@ class StaticPhase:
         self._report = report
         self._done = 0
         """Rows done in the phase under way."""
-        self._sampled = np.empty(0, np.intp)
-        """Positions of the rows of the sample."""
 
     async def versions(self) -> Versions:
         """The rows visible at S0, in vid order."""
@@ -103,12 +116,26 @@ class StaticPhase:
         """Centroids, float32 (nlist, d), of a seeded sample of the rows; one if there are none."""
         if not len(versions.vids):
             return np.zeros((1, self._table.dim), np.float32)
-        nlist = min(
-            self._parameters.nlist or default_nlist(len(versions.vids)),
-            max(1, len(versions.vids)),
-        )
-        sample = await self._sample(versions, nlist * self._parameters.samples_per_partition)
-        means = await run_blocking(
+        last = await self._kept.last_round(self._table.dim)
+        if last is not None and last.round >= ROUNDS:
+            return last.centroids
+        means = await self._means(versions)
+        if last is not None:
+            means.restore(last)
+        while not means.done:
+            blocks = list(means.blocks())
+            partials = await each(
+                self._parallel, blocks, lambda block: run_blocking(means.partial, block)
+            )
+            await run_blocking(means.advance, partials)
+            await self._kept.keep_round(means.state)
+            await self._report("cluster", means.round, means.rounds)
+        return means.centroids
+
+    async def _means(self, versions: Versions) -> KMeans:
+        """k-means before its first round."""
+        sample = await self._sample(versions)
+        return await run_blocking(
             partial(
                 KMeans,
                 seed=self._parameters.seed,
@@ -116,22 +143,21 @@ class StaticPhase:
                 start=self._parameters.start,
             ),
             sample,
-            nlist,
+            self._nlist(len(versions.vids)),
         )
-        while not means.done:
-            blocks = list(means.blocks())
-            partials = await each(
-                self._parallel, blocks, lambda block: run_blocking(means.partial, block)
-            )
-            await run_blocking(means.advance, partials)
-            await self._report("cluster", means.round, means.rounds)
-        return means.centroids
 
-    async def _sample(self, versions: Versions, size: int) -> NDArray[np.float32]:
+    def _nlist(self, n: int) -> int:
+        """Partitions to train over `n` rows."""
+        return min(self._parameters.nlist or default_nlist(n), max(1, n))
+
+    async def _sampled(self, n: int) -> NDArray[np.intp]:
+        """Which of `n` rows k-means sees, ascending."""
+        size = self._nlist(n) * self._parameters.samples_per_partition
+        return await run_blocking(_drawn, n, size, self._parameters.seed)
+
+    async def _sample(self, versions: Versions) -> NDArray[np.float32]:
         """Rows in index space, float32 (m, d), drawn without replacement, in vid order."""
-        chosen = self._sampled = await run_blocking(
-            _drawn, len(versions.vids), size, self._parameters.seed
-        )
+        chosen = await self._sampled(len(versions.vids))
         await self._report("sample", 0, len(chosen))
         step = block_rows(self._table.dim)
         parts = [chosen[start : start + step] for start in range(0, len(chosen), step)]
@@ -152,25 +178,51 @@ class StaticPhase:
             partial(make_search, seed=self._parameters.seed), kind, metric, centroids
         )
 
-    async def assign(self, versions: Versions, search: CentroidSearch) -> Assigned:
-        """The partition of each row, block by vid-aligned block."""
+    async def assign(self, versions: Versions, search: CentroidSearch, step: Step) -> Assigned:
+        """The partition of each row, window by window of vid-aligned blocks."""
         self._done = 0
+        windows = await run_blocking(self._windows, versions.vids)
+        parts = [
+            await self._assign_window(versions, search, step, number, spans)
+            for number, spans in enumerate(windows)
+        ]
+        total = sum(float(distance) for _, distances in parts for distance in distances)
+        centroids = np.concatenate([np.empty(0, np.int32), *(part for part, _ in parts)])
+        sampled = await self._sampled(len(centroids))
+        return Assigned(versions, centroids, total / max(1, len(centroids)), sampled)
+
+    def _windows(self, vids: NDArray[np.int64]) -> list[list[Span]]:
+        """Positions of the rows of each block, some blocks at a time."""
         step = block_rows(self._table.dim)
         borders = np.arange(0, self._visibility.high + step, step)
-        cuts = np.unique(np.searchsorted(versions.vids, borders))
+        cuts = np.unique(np.searchsorted(vids, borders))
         spans = list(pairwise(cuts.tolist()))
+        return [spans[at : at + BLOCKS_A_WINDOW] for at in range(0, len(spans), BLOCKS_A_WINDOW)]
 
-        async def assign_span(span: tuple[int, int]) -> tuple[NDArray[np.int32], float]:
+    async def _assign_window(
+        self,
+        versions: Versions,
+        search: CentroidSearch,
+        step: Step,
+        number: int,
+        spans: list[Span],
+    ) -> tuple[NDArray[np.int32], NDArray[np.float64]]:
+        async def assign_span(span: Span) -> tuple[NDArray[np.int32], float]:
             block = await self._read_span(versions.vids[slice(*span)])
             centroids, squared = await run_blocking(search.assign, block.vectors)
             self._done += len(centroids)
             await self._report("assign", self._done, len(versions.vids))
             return centroids, float(np.sqrt(squared).sum())
 
+        known = await self._kept.assigned(step, number, len(spans))
+        if known is not None:
+            self._done += len(known[0])
+            return known
         parts = await each(self._parallel, spans, assign_span)
-        total = sum(distance for _, distance in parts)
-        centroids = np.concatenate([np.empty(0, np.int32), *(part for part, _ in parts)])
-        return Assigned(versions, centroids, total / max(1, len(centroids)), self._sampled)
+        centroids = np.concatenate([part for part, _ in parts])
+        distances = np.array([distance for _, distance in parts])
+        await self._kept.keep_assigned(step, number, centroids, distances)
+        return centroids, distances
 
     def trimmed(
         self, assigned: Assigned, centroids: NDArray[np.float32]
@@ -214,14 +266,18 @@ class StaticPhase:
         await self._report("encode", self._done, len(assigned.centroids))
         return encoded
 
-    async def windows(
-        self, assigned: Assigned, centroids: NDArray[np.float32], segment_bytes: int
+    async def encoded(
+        self,
+        assigned: Assigned,
+        centroids: NDArray[np.float32],
+        segment_bytes: int,
+        done: int,
     ) -> AsyncGenerator[list[StoredSegment], None]:
-        """All segments in partition order, encoded a few groups at a time."""
-        self._done = 0
+        """All segments but the first `done`, in partition order, a few groups at a time."""
         row_bytes = 4 * self._table.dim
         pieces = await run_blocking(_pieces, assigned.centroids, max(1, segment_bytes // row_bytes))
-        groups = list(_groups(pieces, max(1, ENCODE_BYTES // row_bytes)))
+        self._done = sum(len(positions) for _, positions in pieces[:done])
+        groups = list(_groups(pieces[done:], max(1, ENCODE_BYTES // row_bytes)))
         for start in range(0, len(groups), self._parallel):
             window = groups[start : start + self._parallel]
             for encoded in await each(
