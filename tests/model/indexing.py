@@ -1,6 +1,7 @@
 """Operations on indexes and tables as wholes, and on the file."""
 
 import subprocess
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,7 +10,8 @@ import trio
 
 from centroidb import BusyError, Database, InputError, NotFoundError, RebuildRejected
 from centroidb.engine.index.distance import Metric
-from tests.support.databases import SMALL, checked_db
+from centroidb.engine.index.parameters import IndexParameters
+from tests.support.databases import SMALL, checked_db, resumed
 from tests.support.leftovers import leftovers
 
 from .oracle import TableModel
@@ -192,7 +194,7 @@ class Crash:
     """Take the copy by `backup` instead."""
 
     async def run(self, world: World) -> None:
-        """It holds what is committed, and nothing of the builds that went on."""
+        """It holds what is committed, and the builds that went on can end there."""
         path = Path(world.db.path)
         copy = path.with_name("copy.db")
         if self.backup:
@@ -212,6 +214,13 @@ def copy_files(path: Path, copy: Path) -> None:
 
 
 async def settled(db: Database) -> None:
-    """With no build under way, a vacuum leaves nothing but what is in use."""
+    """With all builds at their end, a vacuum leaves nothing but what is in use."""
+    await resumed(db)
+    supervisor = db._source.supervisor()
+    for index in list(supervisor.state.indexes.values()):
+        if index.unfinished is not None:
+            parameters = IndexParameters.from_json(index.unfinished.row.parameters)
+            with suppress(RebuildRejected):
+                await supervisor.build(index, parameters=parameters)
     await db.vacuum()
     assert await leftovers(db) == []
