@@ -211,7 +211,9 @@ class Committer:
                 return self.step()
             return chore if isinstance(chore, Checkpoint) else RunChore(chore)
         group = self._next_group()
-        return WriteGroup(group) if group else None
+        if group:
+            return WriteGroup(group)
+        return self.step() if self._chores else None  # all commits were withdrawn
 
     def _next_group(self) -> list[Commit]:
         group: list[Commit] = []

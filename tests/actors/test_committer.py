@@ -109,3 +109,18 @@ async def test_a_grown_wal_is_checkpointed_first(committer: Committer, state: An
     state.file.wal_bytes = LIMITS.sqlite_wal_bytes
 
     assert isinstance(committer.step(), Checkpoint)
+
+
+async def test_a_chore_is_not_left_behind_commits_that_were_withdrawn(
+    committer: Committer,
+) -> None:
+    """Where every commit before it was withdrawn, the chore is next: nobody would wake it."""
+    chore, withdrawn = _chore(), _commit()
+    withdrawn.promise.withdrawn = True
+    committer._take(chore)
+    committer._take(withdrawn)
+
+    effect = committer.step()
+
+    assert isinstance(effect, RunChore)
+    assert effect.chore is chore
