@@ -15,6 +15,7 @@ holds the horizon back no longer.
 
 from dataclasses import dataclass, field
 
+from ..wal.errors import ClosedError
 from ..wal.types import Lsn
 from .errors import SnapshotTooOldError
 from .head import Heads
@@ -28,6 +29,8 @@ class Snapshot:
     opened_at_s: float
     expired: bool = field(default=False)
     """Set by the registry; a read then raises SnapshotTooOldError."""
+    closed: bool = field(default=False)
+    """Set when it is let go; a read then raises ClosedError."""
 
     @property
     def lsn(self) -> Lsn:
@@ -35,7 +38,9 @@ class Snapshot:
         return self.heads.lsn
 
     def require_fresh(self) -> None:
-        """Raise SnapshotTooOldError when the registry has let it go."""
+        """Raise SnapshotTooOldError when the registry has let it go, ClosedError after its end."""
+        if self.closed:
+            raise ClosedError(f"the snapshot at LSN {self.lsn} is closed: open a new one")
         if self.expired:
             raise SnapshotTooOldError(
                 f"the snapshot at LSN {self.lsn} outlived max_snapshot_age: open a new one"
@@ -59,6 +64,7 @@ class SnapshotRegistry:
 
     def close(self, snapshot: Snapshot) -> None:
         """Let it go; twice is harmless."""
+        snapshot.closed = True
         self._held.discard(snapshot)
 
     def horizon(self, now: Lsn) -> Lsn:

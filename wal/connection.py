@@ -15,7 +15,7 @@ import sys
 from pathlib import Path
 from typing import Literal
 
-from .errors import CentroiDBError, translated
+from .errors import CentroiDBError, LockedError, translated
 
 Durability = Literal["full", "relaxed", "none"]
 Access = Literal["rw", "ro", "immutable"]
@@ -63,13 +63,26 @@ def _harden(connection: sqlite3.Connection) -> None:
 def make_writer(connection: sqlite3.Connection, durability: Durability) -> None:
     """Switch the file to WAL and this connection to the durability asked for."""
     with translated("switching the file to WAL mode"):
-        connection.execute("PRAGMA journal_mode = WAL").fetchall()
+        _enter_wal_mode(connection)
         connection.execute(f"PRAGMA synchronous = {_SYNCHRONOUS[durability]}")
         connection.execute("PRAGMA wal_autocheckpoint = 0").fetchall()
         connection.execute("PRAGMA secure_delete = OFF").fetchall()
         if sys.platform == "darwin":  # fsync does not reach the platter there
             connection.execute("PRAGMA fullfsync = 1")
             connection.execute("PRAGMA checkpoint_fullfsync = 1")
+
+
+def _enter_wal_mode(connection: sqlite3.Connection) -> None:
+    """It takes the file alone: who reads the closed file must let go first."""
+    try:
+        connection.execute("PRAGMA journal_mode = WAL").fetchall()
+    except sqlite3.OperationalError as error:
+        if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY:
+            raise
+        raise LockedError(
+            f"another process reads the closed file (a snapshot with read_only=True, a backup, "
+            f"or another program) and did not let go for {_BUSY_TIMEOUT_S:g} s: open it again then"
+        ) from error
 
 
 def open_reader(path: str, access: Access = "rw") -> sqlite3.Connection:

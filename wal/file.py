@@ -44,7 +44,7 @@ from .errors import (
     StorageError,
     translated,
 )
-from .header import read_header, verify_size
+from .header import read_header, refuse_strange_wal, refuse_wal, verify_size
 from .owner import FileHold, hold
 
 T = TypeVar("T")
@@ -259,7 +259,9 @@ def open_file(
     _make_if_missing(path, create_missing)
     held = _own(path)
     try:
-        verify_size(held.descriptor, read_header(held.descriptor, path), path)
+        header = read_header(held.descriptor, path)
+        refuse_strange_wal(header, path)
+        verify_size(held.descriptor, header, path)
         writer = _open_writer(path, durability)
     except BaseException:
         held.release()
@@ -282,6 +284,8 @@ def _make_if_missing(path: str, create_missing: bool) -> None:
     if size is None and not os.path.isdir(os.path.dirname(path)):
         raise InputError(f"path: the folder of {path!r} does not exist")
     if not size:
+        with translated(f"opening {path}"):
+            refuse_wal(path, "there is no database")
         create(path)
 
 
@@ -365,6 +369,8 @@ class ForeignFile:
             self.hold = hold(self.path, owner=False)
         try:
             header = read_header(self.hold.descriptor, self.path)
+            if not self.hold.has_owner():  # who may switch to WAL at this moment
+                refuse_strange_wal(header, self.path)
             verify_size(self.hold.descriptor, header, self.path)
             if header.user_version < schema.FORMAT:
                 raise ReadOnlyError(
@@ -412,6 +418,8 @@ def backup(path: str, target: str) -> None:
     target = checked_path(target)
     if os.path.exists(target):
         raise InputError(f"backup: {target!r} exists already")
+    with translated(f"backup to {target}"):
+        refuse_wal(target, "there is no database")
     beside = f"{target}.partial-{os.getpid()}-{time.monotonic_ns()}"
     connection = connect(path, "ro")  # its close must not checkpoint what a dead owner left
     try:

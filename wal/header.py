@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from . import schema
-from .errors import CorruptError, FutureVersionError, NotADatabaseError
+from .errors import CorruptError, FutureVersionError, NotADatabaseError, StorageError
 
 HEADER_BYTES = 100
 _MAGIC = b"SQLite format 3\0"
@@ -82,6 +82,26 @@ def read_header(descriptor: int, path: str) -> Header:
     header = Header.parse(os.pread(descriptor, HEADER_BYTES, 0), path)
     header.verify(path)
     return header
+
+
+def refuse_strange_wal(header: Header, path: str) -> None:
+    """Raise StorageError for a WAL beside a file that has none: SQLite would play it back.
+
+    A file in rollback mode (a clean close or a backup leaves it so) never has one: it is of
+    another file that lay here, which was killed and then replaced.
+    """
+    if header.write_version == 1:
+        refuse_wal(path, "it is not of this file, which was closed")
+
+
+def refuse_wal(path: str, why: str) -> None:
+    """Raise StorageError when a WAL with something in it lies beside `path`."""
+    wal = Path(f"{path}-wal")
+    if wal.exists() and wal.stat().st_size:
+        raise StorageError(
+            f"{path}: a WAL lies beside it ({wal.name}), and {why}; put the file back that "
+            "it belongs to, or remove the WAL and what is only in it"
+        )
 
 
 def verify_size(descriptor: int, header: Header, path: str) -> None:

@@ -12,6 +12,8 @@ class BuildControl:
     scope: trio.CancelScope = field(default_factory=trio.CancelScope)
     given_up: bool = False
     """Set once, by `cancel`: what the build has stored goes."""
+    begun: trio.Event = field(default_factory=trio.Event)
+    """Set by the build when its job is in the file."""
     ended: trio.Event = field(default_factory=trio.Event)
     """Set by the build when it has put away what it leaves."""
 

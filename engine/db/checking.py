@@ -30,9 +30,12 @@ from .source import LiveSource, Source
 async def check_database(source: Source) -> Findings:
     """See `Database.check`."""
     report = Report()
-    await source.read_alone(lambda connection: _check(connection, report))
-    if isinstance(source, LiveSource):
-        await _check_memory(source.supervisor().state, source, report)
+    try:
+        await source.read_alone(lambda connection: _check(connection, report))
+        if isinstance(source, LiveSource):
+            await _check_memory(source.supervisor().state, source, report)
+    except CorruptError as error:  # damage that lets nobody read on is a finding too
+        report.add(str(error))
     return Findings(
         tuple(report.errors), report.tables, report.rows, report.records, report.segments
     )

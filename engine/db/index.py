@@ -97,11 +97,13 @@ class Index:
                 if not job.cancelled:
                     raise
             finally:
+                control.begun.set()
                 job.finish(outcome)
 
         with unwrapped():
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(build)
+                await control.begun.wait()
                 yield job
                 nursery.cancel_scope.cancel()
 

@@ -33,7 +33,8 @@ class Job:
     def outcome(self) -> Outcome:
         """What it did; JobCancelled while it is not done."""
         if self._outcome is None:
-            raise JobCancelled(f"the build of index {self.index!r} is not done")
+            state = "was cancelled" if self.cancelled else "is not done"
+            raise JobCancelled(f"the build of index {self.index!r} {state}")
         return self._outcome
 
     @property

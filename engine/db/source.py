@@ -211,6 +211,7 @@ class ForeignSource:
 
     async def close_view(self, view: View) -> None:
         """See `Source`."""
+        view.snapshot.closed = True
         behind = self._open.pop(view.snapshot, None)
         if behind is not None:
             with trio.CancelScope(shield=True):
@@ -272,7 +273,7 @@ class ForeignSource:
             cache_bytes=self._cache.nbytes,
             writers_waited_s=0.0,
             sqlite_version=sqlite3.sqlite_version,
-            clean_at_open=True,
+            clean_at_open=None,
         )
 
     async def run(self) -> None:
@@ -291,7 +292,7 @@ class ForeignSource:
         self._closed = True
         with trio.CancelScope(shield=True):
             for snapshot, behind in list(self._open.items()):
-                snapshot.expired = True
+                snapshot.closed = True
                 async with behind.turn:
                     self._idle.append(behind.connection)
             self._open.clear()

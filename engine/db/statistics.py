@@ -104,7 +104,8 @@ class DatabaseStatistics(_Printed):
     cache_bytes: int
     writers_waited_s: float
     sqlite_version: str
-    clean_at_open: bool
+    clean_at_open: bool | None
+    """Whether it was closed cleanly the last time; None when it is opened read-only."""
 
 
 def advice(name: str, health: Health) -> str:

@@ -116,7 +116,7 @@ async def test_one_build_at_a_time() -> None:
         table, index = await indexed(db, 500)
         await table.create_index("other", nlist=4)
         async with index.rebuilding() as job:
-            await anext(aiter(job))
+            assert (await db.jobs())[0].state == "running"
             assert (await index.statistics()).building
             with pytest.raises(BusyError, match="'ix' is being built"):
                 await index.rebuild()

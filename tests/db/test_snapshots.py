@@ -8,6 +8,7 @@ import trio
 from trio.testing import MockClock
 
 from centroidb import (
+    ClosedError,
     Database,
     Limits,
     NotFoundError,
@@ -212,12 +213,21 @@ async def _commit_late(db: Database, mock_clock: MockClock) -> None:
 
 
 async def test_a_closed_snapshot_is_not_read() -> None:
-    """After its block a snapshot holds nothing: the database counts none."""
+    """After its block a snapshot holds nothing, and says so when it is asked."""
     async with checked_db() as db:
-        await indexed(db, 100, 4)
-        async with db.snapshot():
+        table, _ = await indexed(db, 100, 4)
+        async with db.snapshot() as snapshot:
             assert (await db.statistics()).snapshots >= 1
         assert (await db.statistics()).snapshots == 0
+        for read in (
+            lambda: snapshot.count("t"),
+            lambda: snapshot.get("t", 1),
+            lambda: snapshot.search("t", QUERIES[0]),
+            lambda: snapshot.iterate("t").__anext__(),
+            lambda: table.search(QUERIES[0], snapshot=snapshot),
+        ):
+            with pytest.raises(ClosedError, match="is closed: open a new one"):
+                await read()
         with trio.move_on_after(0):
             async with db.snapshot():
                 await trio.sleep_forever()

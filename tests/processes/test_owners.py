@@ -89,6 +89,8 @@ async def test_what_a_dead_owner_has_left_can_be_read(path: Path) -> None:
         owner.kill()
         owner.join()
     assert path.with_name("bank.db-wal").exists()
+    async with open_db(path, read_only=True) as reader:
+        assert (await reader.statistics()).clean_at_open is None
     assert await money(path) == ACCOUNTS * AMOUNT
     async with checked_db(path, limits=SMALL) as db:
         assert await total(await db.table("accounts")) == ACCOUNTS * AMOUNT
@@ -144,7 +146,7 @@ async def test_a_snapshot_of_a_closed_file_keeps_owners_out(
     monkeypatch.setattr("centroidb.wal.connection._BUSY_TIMEOUT_S", 0.0)
     async with open_db(path, read_only=True) as reader:
         async with reader.snapshot():
-            with pytest.raises(LockedError, match="another program holds a lock"):
+            with pytest.raises(LockedError, match="another process reads the closed file"):
                 async with open_db(path):
                     raise AssertionError("it has opened")
         async with checked_db(path) as db:

@@ -128,6 +128,7 @@ class Rebuilder:
     async def _run(self) -> Outcome:
         try:
             await self._begin()
+            self._control.begun.set()
             generation = await self._static_phase()
             outcome = await self._follow_and_swap(generation)
         except BaseException as error:

@@ -17,12 +17,13 @@ from subprocess import PIPE
 
 import trio
 
-from ...db import Table, open_db
+from ...db import Database, JobStatus, Table, open_db
 from ..demo import report
 from .places import Place, rows
 
 WRITES_MIN = 100
 """The kill waits for this many acknowledged inserts."""
+POLL_S, PATIENCE_S = 0.05, 60
 PROGRESS_MIN, PROGRESS_MAX = 35, 70
 """And for a rebuild that has begun to assign rows, and is not over before the kill comes."""
 
@@ -61,9 +62,19 @@ async def run_crash(path: Path, places: Sequence[Place]) -> None:
     async with open_db(path) as database:
         table = await database.table("cities")
         lost = await missing(table, [sent[key] for key in child.acknowledged])
-        job = (await database.jobs())[0]
+        job = await last_job(database)
         report.reopened(await table.count(), len(child.acknowledged), lost, job)
         report.check((await database.check()).errors)
+
+
+async def last_job(database: Database) -> JobStatus:
+    """The rebuild that was cut short, once it is no longer under way."""
+    with trio.fail_after(PATIENCE_S):
+        while True:
+            job = (await database.jobs())[0]
+            if job.state not in ("running", "interrupted"):
+                return job
+            await trio.sleep(POLL_S)
 
 
 async def missing(table: Table, places: Sequence[Place]) -> list[Place]:

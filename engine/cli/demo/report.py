@@ -233,7 +233,7 @@ def reopened(count: int, acknowledged: int, lost: Sequence[Place], job: JobStatu
     """What the file held when it was opened again."""
     say(
         f"Opened again: {count:,} places; of {acknowledged:,} acknowledged inserts"
-        f" {len(lost)} are missing or changed; the rebuild is listed as {job.state}."
+        f" {len(lost)} are missing or changed; the rebuild went on where it was and is {job.state}."
     )
 
 
