@@ -90,7 +90,11 @@ class Table:
         *,
         idempotency_key: str | None = None,
     ) -> WriteResult:
-        """Insert rows; takes what `upsert` takes. DuplicateKeyError when a key is there."""
+        """Insert rows; takes what `upsert` takes. DuplicateKeyError when a key is there.
+
+        A large call is several commits: those before the one with that key stay, and
+        `error.written` says what is in. Inside a transaction it is all or nothing.
+        """
         return await self._writing().put(ids, vectors, payloads, "refuse", idempotency_key)
 
     async def update_payloads(
