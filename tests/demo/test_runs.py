@@ -33,10 +33,13 @@ async def test_drift_and_crash(
     area = replace(whole, inside=whole.inside[:INSIDE], questions=whole.questions[:QUESTIONS])
     first, last = len(area.outside), len(area.outside) + INSIDE
 
-    path = await drift.run_drift(tmp_path, area)
-    await run_crash(path, places)
+    stages = await drift.run_drift(tmp_path, area)
+    recovery = await run_crash(tmp_path / "cities.db", places)
     printed = " ".join(capsys.readouterr().out.split())
 
+    assert [stage.name for stage in stages] == ["built", "inserted", "rebuilt"]
+    assert [stage.rows for stage in stages] == [first, last, last]
+    assert (recovery.missing, recovery.rebuild, recovery.errors) == (0, "done", ())
     assert drawn == ["1-built.png", "2-inserted.png", "3-rebuilt.png", "4-costs.png"]
     assert f"1. built: {first:,} places in 32 partitions" in printed
     assert f"3. rebuilt: {last:,} places in 64 partitions" in printed

@@ -51,7 +51,11 @@ class Book:
         )
 
 
-async def run_book(folder: Path, book: Book, *, seeds: Sequence[int] = SEEDS) -> None:
+Polls = dict[str, list[Poll]]
+"""By stage, what each question was answered."""
+
+
+async def run_book(folder: Path, book: Book, *, seeds: Sequence[int] = SEEDS) -> Polls:
     """Ask before the inserts, after them, and after the rebuilds, with every seed."""
     report.book_opening(book.first, book.later, len(seeds), NLIST)
     everyone = book.first + book.later
@@ -61,7 +65,8 @@ async def run_book(folder: Path, book: Book, *, seeds: Sequence[int] = SEEDS) ->
         indexes = [
             await table.create_index(f"seed_{seed}", nlist=NLIST, seed=seed) for seed in seeds
         ]
-        report.polls("built", await ask(table, indexes, book.asked, book.first))
+        built = await ask(table, indexes, book.asked, book.first)
+        report.polls("built", built)
         await table.upsert(*rows(book.later))
         inserted = await ask(table, indexes, book.asked, everyone)
         report.polls("inserted", inserted)
@@ -70,6 +75,7 @@ async def run_book(folder: Path, book: Book, *, seeds: Sequence[int] = SEEDS) ->
         report.polls("rebuilt", rebuilt)
         report.book_closing(inserted, rebuilt)
         report.check((await database.check()).errors)
+    return {"built": built, "inserted": inserted, "rebuilt": rebuilt}
 
 
 async def rebuild(indexes: Sequence[Index]) -> list[Index]:

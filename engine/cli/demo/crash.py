@@ -54,7 +54,19 @@ class Child:
             self.progress = rest
 
 
-async def run_crash(path: Path, places: Sequence[Place]) -> None:
+@dataclass(frozen=True)
+class Recovery:
+    """What was there after the kill."""
+
+    rows: int
+    acknowledged: int
+    missing: int
+    rebuild: str
+    """the state of the rebuild that was cut short"""
+    errors: tuple[str, ...]
+
+
+async def run_crash(path: Path, places: Sequence[Place]) -> Recovery:
     """Kill a child that rebuilds the index in the database at `path`; then see what is there."""
     child = await kill_while_rebuilding(path)
     report.killed(len(child.acknowledged), child.progress)
@@ -63,8 +75,10 @@ async def run_crash(path: Path, places: Sequence[Place]) -> None:
         table = await database.table("cities")
         lost = await missing(table, [sent[key] for key in child.acknowledged])
         job = await last_job(database)
-        report.reopened(await table.count(), len(child.acknowledged), lost, job)
-        report.check((await database.check()).errors)
+        count, errors = await table.count(), (await database.check()).errors
+        report.reopened(count, len(child.acknowledged), lost, job)
+        report.check(errors)
+    return Recovery(count, len(child.acknowledged), len(lost), job.state, errors)
 
 
 async def last_job(database: Database) -> JobStatus:

@@ -133,10 +133,9 @@ class Run:
         report.outcome(outcome)
 
 
-async def run_drift(folder: Path, area: Area) -> Path:
-    """Go through the three stages; the path of the database they leave."""
-    path = folder / "cities.db"
-    async with open_db(path) as database:
+async def run_drift(folder: Path, area: Area) -> list[Stage]:
+    """Go through the three stages; leaves the database `cities.db` in the folder."""
+    async with open_db(folder / "cities.db") as database:
         table = await database.create_table("cities", dim=3, metric="cosine")
         await table.upsert(*rows(area.outside))
         index = await table.create_index("cities_ivf", nlist=NLIST, seed=SEED)
@@ -148,6 +147,7 @@ async def run_drift(folder: Path, area: Area) -> Path:
         rebuilt = await run.observe(3, "rebuilt", area.outside + area.inside)
         report.comparison(built, inserted, rebuilt)
         report.check((await database.check()).errors)
-    curves = {stage.name: stage.curve for stage in (built, inserted, rebuilt)}
+    stages = [built, inserted, rebuilt]
+    curves = {stage.name: stage.curve for stage in stages}
     await trio.to_thread.run_sync(draw_costs, folder / "4-costs.png", curves)
-    return path
+    return stages

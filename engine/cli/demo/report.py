@@ -246,4 +246,4 @@ def closing(paths: Iterable[Path], seconds: float) -> None:
     """What was written, and how long it all took."""
     heading(f"Done in {seconds:.0f} s, files")
     for path in paths:
-        print(f"  {path}  {path.stat().st_size / 1e6:.1f} MB")
+        print(f"  {path}  {path.stat().st_size / 1e3:,.0f} kB")
