@@ -293,6 +293,12 @@ def put_job(connection: sqlite3.Connection, row: JobRow) -> JobId:
     return JobId(cursor.lastrowid)
 
 
+def end_build(connection: sqlite3.Connection, generation: GenerationId, job: JobRow) -> None:
+    """A build that will not be swapped in: its generation goes, and its job says why."""
+    update_generation(connection, generation, state="retired")
+    put_job(connection, job)
+
+
 def read_jobs(connection: sqlite3.Connection) -> list[JobRow]:
     """All jobs, oldest first."""
     return [JobRow(*row) for row in connection.execute(f"SELECT {_JOB} FROM jobs ORDER BY id")]

@@ -45,6 +45,8 @@ class Limits:
     """Idempotency keys are remembered for this many commits."""
     readers: int = 4
     snapshot_age_s: float = 3_600.0
+    unfinished_age_s: float = 86_400.0
+    """A build that was cut short, and that nobody takes up for so long, is dropped."""
     purge_rows: int = 4_096
     """Ended row versions below the horizon that wake the Sweeper."""
     gate_rows: int = 2_000

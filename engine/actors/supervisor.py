@@ -88,7 +88,8 @@ def _pin_unfinished(state: State, row: GenerationRow, job: JobRow) -> None:
     index = state.indexes[row.index]
     table = replace(state.heads.tables[index.row.table], next_vid=row.s0_high)
     heads = Heads(row.s0_lsn, {table.id: table})
-    index.unfinished = Unfinished(row, job, state.snapshots.open(heads, math.inf))
+    snapshot = state.snapshots.open(heads, math.inf)
+    index.unfinished = Unfinished(row, job, snapshot, trio.current_time())
 
 
 @dataclass(frozen=True)

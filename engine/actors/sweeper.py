@@ -1,6 +1,7 @@
 """The Sweeper: takes away what nobody can see any more, and gives the space back.
 
     snapshots older than max_snapshot_age   let go
+    builds cut short that nobody takes up   dropped
     generations retired or abandoned        dropped in slices, once no snapshot holds them
     dropped tables                          likewise, once the horizon has passed the drop
     rows that ended below the horizon       compacted out of segments, then purged
@@ -83,6 +84,7 @@ class Sweeper:
         async with self._sweeping:
             limits = self._state.limits
             self._state.snapshots.expire(trio.current_time() - limits.snapshot_age_s)
+            await self._end_old_builds()
             await self._drop_generations()
             await self._drop_tables()
             for table, deaths in list(self._state.deaths.items()):
@@ -91,6 +93,18 @@ class Sweeper:
             await self._writer.do(self._idle_generations, self._moved)
             await self._writer.write(partial(_truncate, state=self._state, thorough=thorough))
             await self._free_pages(thorough=thorough)
+
+    async def _end_old_builds(self) -> None:
+        """A build that nobody takes up would hold its S0 for ever."""
+        before_s = trio.current_time() - self._state.limits.unfinished_age_s
+        for index in list(self._state.indexes.values()):
+            unfinished = index.unfinished
+            if unfinished is not None and unfinished.since_s < before_s:
+                self._state.give_up(index)
+                job = replace(unfinished.job, state="cancelled", message="nobody took it up")
+                await self._writer.write(
+                    partial(catalog.end_build, generation=unfinished.row.id, job=job)
+                )
 
     async def _drop_generations(self) -> None:
         free = [generation for generation in self._state.retired if not generation.held]

@@ -17,6 +17,8 @@ class Unfinished:
     job: JobRow
     snapshot: Snapshot
     """S0: held, so that its rows are not purged."""
+    since_s: float
+    """When it was cut short, or found at open, by trio's clock."""
 
 
 @dataclass(eq=False)
@@ -33,7 +35,8 @@ class IndexState:
     """Whether a build runs; set and cleared by it. One at a time an index."""
 
     unfinished: Unfinished | None = None
-    """Set at open and by a build that is cut short; taken by the one that goes on, or by a drop."""
+    """Set at open and by a build that is cut short; taken by the one that goes on, by a drop,
+    and by the Sweeper when it is too old."""
 
     @property
     def parameters(self) -> IndexParameters:

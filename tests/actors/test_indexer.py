@@ -33,7 +33,7 @@ async def test_a_fold_on_a_full_disk_goes_on_later(caplog: pytest.LogCaptureFixt
         assert (await index.statistics()).delta_rows == 2_000
         await set_room(db, 1_000_000)
         await table.upsert(0, points(1, DIM)[0])
-        await until(lambda: not len(generation.delta))
+        await until(lambda: len(generation.delta) <= 1)  # the last row comes before it or after
 
 
 async def test_a_fold_that_failed_leaves_nothing_behind(

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import trio
+from trio.testing import MockClock
 
 from centroidb import Database, Index, JobCancelled, Limits, open_db
 from centroidb.engine.actors.committer import Committer
@@ -221,6 +222,24 @@ async def test_damaged_slices_cost_the_build(tmp_path: Path) -> None:
         assert (await (await db.index("ix")).statistics()).nlist == 5
         await db.vacuum()
         assert await leftovers(db) == []
+
+
+async def test_a_build_that_nobody_takes_up_is_dropped(mock_clock: MockClock) -> None:
+    """After its age an interrupted build holds nothing back, and leaves nothing."""
+    async with checked_db(limits=TINY) as db:
+        table = await db.create_table("t", dim=DIM)
+        await table.upsert(range(ROWS), clustered(ROWS))
+        index = await table.create_index("ix", nlist=5)
+        await _interrupted_at(index, "encode")
+        await table.delete(range(50))
+        mock_clock.jump(TINY.unfinished_age_s - 10)
+        await db.vacuum()
+        assert (await db.jobs())[0].state == "interrupted"
+        mock_clock.jump(20)
+        await db.vacuum()
+        assert (await db.jobs())[0].state == "cancelled"
+        assert await leftovers(db) == []
+        await index.rebuild(**OPTIONS)
 
 
 async def test_a_job_that_is_cancelled_does_not_go_on(tmp_path: Path) -> None:

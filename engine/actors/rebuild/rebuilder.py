@@ -152,7 +152,9 @@ class Rebuilder:
         if unfinished is not None:
             self._state.give_up(self._index)
             job = replace(unfinished.job, state="cancelled")
-            await self._committer.write(partial(_retire, row=unfinished.row, job=job))
+            await self._committer.write(
+                partial(catalog.end_build, generation=unfinished.row.id, job=job)
+            )
         await self._begin_anew()
 
     async def _take_up(self, unfinished: Unfinished) -> None:
@@ -382,21 +384,15 @@ class Rebuilder:
         job = self._progress.row("interrupted")
         row = await self._committer.write(lambda c: _interrupted(c, self._row.id, job))
         assert self._s0 is not None
-        self._index.unfinished, self._s0 = Unfinished(row, job, self._s0), None
+        self._index.unfinished, self._s0 = Unfinished(row, job, self._s0, trio.current_time()), None
 
     async def _drop(self, error: BaseException) -> None:
         cancelled = _consists_of(error, trio.Cancelled, JobCancelled)
         state = "cancelled" if cancelled else "failed"
         job = self._progress.row(state, "" if cancelled else str(error))
-        await self._committer.write(partial(_retire, row=self._row, job=job))
+        await self._committer.write(partial(catalog.end_build, generation=self._row.id, job=job))
         self._state.abandoned.append(self._row.id)
         self._ended()
-
-
-def _retire(connection: sqlite3.Connection, row: GenerationRow, job: JobRow) -> None:
-    """A build that will not be swapped in: it goes, and its job says why."""
-    catalog.update_generation(connection, row.id, state="retired")
-    catalog.put_job(connection, job)
 
 
 def _interrupted(
