@@ -40,6 +40,8 @@ from .state import State
 logger = logging.getLogger(__name__)
 
 PERIOD_S = 60.0
+RETIRED_PERIOD_S = 5.0
+"""While a generation that was replaced is still held, or was when it was last looked at."""
 ROWS_A_SLICE = 128
 """Each may be on a page of its own: 2 MB of pages at most."""
 PIN_POLL_S = 0.01
@@ -69,7 +71,7 @@ class Sweeper:
         """The task: until it is cancelled. What was left at the last close goes first."""
         self.wake()
         while True:
-            with trio.move_on_after(PERIOD_S):
+            with trio.move_on_after(RETIRED_PERIOD_S if self._state.retired else PERIOD_S):
                 await self._receive.receive()
             try:
                 await self.sweep()
