@@ -193,7 +193,11 @@ class GenerationRow:
     centroid_search: str
     rows_at_build: int
     drift_baseline: float
+    cost_at_build: float
+    """Share of the rows that finds 95 % of the neighbours, as built; 0 while not measured."""
     built_at_ns: int
+    replaced_at_ns: int
+    """When another one took its place; 0 before."""
     seal: Seal
     parameters: dict[str, Any]
     """What it was asked to be; the engine's JSON."""
@@ -201,7 +205,8 @@ class GenerationRow:
 
 _GENERATION = (
     "id, index_id, state, s0_lsn, s0_high, fold_lsn, fold_vid, nlist, seed, codec, metric, "
-    "centroid_search, rows_at_build, drift_baseline, built_at_ns, sealed, segment_sum, parameters"
+    "centroid_search, rows_at_build, drift_baseline, cost_at_build, built_at_ns, replaced_at_ns, "
+    "sealed, segment_sum, parameters"
 )
 
 
@@ -221,7 +226,7 @@ def insert_generation(connection: sqlite3.Connection, row: GenerationRow) -> Gen
     separate = ("id", "seal", "parameters")
     values = [value for name, value in vars(row).items() if name not in separate]
     cursor = connection.execute(
-        f"INSERT INTO generations ({_GENERATION}) VALUES (NULL{',?' * 17})",
+        f"INSERT INTO generations ({_GENERATION}) VALUES (NULL{',?' * 19})",
         [*values, row.seal.last, row.seal.sum.to_bytes(), json.dumps(row.parameters)],
     )
     assert cursor.lastrowid is not None
@@ -256,19 +261,28 @@ def log_needed_after(connection: sqlite3.Connection) -> Lsn | None:
     return None if lsn is None else Lsn(lsn)
 
 
-@dataclass(frozen=True)
+JobKind = Literal["rebuild", "reorganize", "rollback"]
+
+
+@dataclass(frozen=True, kw_only=True)
 class JobRow:
-    """A rebuild as another process may see it."""
+    """A job on an index as another process may see it."""
 
     id: JobId
     index: IndexId
     generation: GenerationId | None
+    kind: JobKind
     state: str
     phase: str
     fraction: float
+    round: int
+    rounds: int
     rows_done: int
     rows_total: int
+    rows_per_s: float
     lag_rows: int
+    lag_slope: float
+    held_s: float
     eta_s: float | None
     parallel: int
     message: str
@@ -277,8 +291,8 @@ class JobRow:
 
 
 _JOB = (
-    "id, index_id, generation, state, phase, fraction, rows_done, rows_total, lag_rows, eta_s, "
-    "parallel, message, started_ns, updated_ns"
+    "id, index_id, generation, kind, state, phase, fraction, round, rounds, rows_done, rows_total, "
+    "rows_per_s, lag_rows, lag_slope, held_s, eta_s, parallel, message, started_ns, updated_ns"
 )
 
 
@@ -286,7 +300,7 @@ def put_job(connection: sqlite3.Connection, row: JobRow) -> JobId:
     """Write a job; one with id 0 is new and gets its id."""
     values = [value for name, value in vars(row).items() if name != "id"]
     cursor = connection.execute(
-        f"INSERT OR REPLACE INTO jobs ({_JOB}) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
+        f"INSERT OR REPLACE INTO jobs ({_JOB}) VALUES (?{',?' * 19})",
         [row.id or None, *values],
     )
     assert cursor.lastrowid is not None
@@ -301,4 +315,9 @@ def end_build(connection: sqlite3.Connection, generation: GenerationId, job: Job
 
 def read_jobs(connection: sqlite3.Connection) -> list[JobRow]:
     """All jobs, oldest first."""
-    return [JobRow(*row) for row in connection.execute(f"SELECT {_JOB} FROM jobs ORDER BY id")]
+    found = []
+    for row in connection.execute(f"SELECT {_JOB} FROM jobs ORDER BY id"):
+        fields = dict(zip(_JOB.split(", "), row, strict=True))
+        fields["index"] = fields.pop("index_id")
+        found.append(JobRow(**fields))
+    return found

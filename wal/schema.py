@@ -59,8 +59,8 @@ CREATE TABLE generations (
     fold_vid INTEGER NOT NULL, nlist INTEGER NOT NULL, seed INTEGER NOT NULL,
     codec TEXT NOT NULL, metric TEXT NOT NULL, centroid_search TEXT NOT NULL,
     rows_at_build INTEGER NOT NULL, drift_baseline REAL NOT NULL,
-    built_at_ns INTEGER NOT NULL, sealed INTEGER NOT NULL, segment_sum BLOB NOT NULL,
-    parameters TEXT NOT NULL) STRICT;
+    cost_at_build REAL NOT NULL, built_at_ns INTEGER NOT NULL, replaced_at_ns INTEGER NOT NULL,
+    sealed INTEGER NOT NULL, segment_sum BLOB NOT NULL, parameters TEXT NOT NULL) STRICT;
 
 CREATE TABLE centroids (
     generation INTEGER NOT NULL, first INTEGER NOT NULL, n INTEGER NOT NULL,
@@ -80,8 +80,10 @@ CREATE TABLE slices (
 
 CREATE TABLE jobs (
     id INTEGER PRIMARY KEY AUTOINCREMENT, index_id INTEGER NOT NULL, generation INTEGER,
-    state TEXT NOT NULL, phase TEXT NOT NULL, fraction REAL NOT NULL, rows_done INTEGER NOT NULL,
-    rows_total INTEGER NOT NULL, lag_rows INTEGER NOT NULL, eta_s REAL, parallel INTEGER NOT NULL,
+    kind TEXT NOT NULL, state TEXT NOT NULL, phase TEXT NOT NULL, fraction REAL NOT NULL,
+    round INTEGER NOT NULL, rounds INTEGER NOT NULL, rows_done INTEGER NOT NULL,
+    rows_total INTEGER NOT NULL, rows_per_s REAL NOT NULL, lag_rows INTEGER NOT NULL,
+    lag_slope REAL NOT NULL, held_s REAL NOT NULL, eta_s REAL, parallel INTEGER NOT NULL,
     message TEXT NOT NULL, started_ns INTEGER NOT NULL, updated_ns INTEGER NOT NULL) STRICT;
 
 CREATE TABLE decisions (

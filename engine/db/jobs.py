@@ -8,20 +8,26 @@ from ...wal import catalog
 
 @dataclass(frozen=True, kw_only=True)
 class JobStatus:
-    """A build. state: running, done, cancelled, failed or interrupted (by a crash or a close).
+    """A job on an index.
 
-    fraction: 0 to 1; rows of rows_total in the phase; lag_rows: committed and not
-    yet in the new generation; eta_s: seconds to go, None while unknown.
+    kind: rebuild, reorganize or rollback; state: running, paused, interrupted (by a crash
+    or a close), done, cancelled or failed. The figures are those of `Event`.
     """
 
     id: int
     index: str
+    kind: str
     state: str
     phase: str
     fraction: float
+    round: int
+    rounds: int
     rows: int
     rows_total: int
+    rows_per_s: float
     lag_rows: int
+    lag_slope: float
+    held_s: float
     eta_s: float | None
     parallel: int
     message: str
@@ -36,12 +42,18 @@ def read_job_statuses(connection: sqlite3.Connection) -> list[JobStatus]:
         JobStatus(
             id=row.id,
             index=names[row.index],
+            kind=row.kind,
             state=row.state,
             phase=row.phase,
             fraction=row.fraction,
+            round=row.round,
+            rounds=row.rounds,
             rows=row.rows_done,
             rows_total=row.rows_total,
+            rows_per_s=row.rows_per_s,
             lag_rows=row.lag_rows,
+            lag_slope=row.lag_slope,
+            held_s=row.held_s,
             eta_s=row.eta_s,
             parallel=row.parallel,
             message=row.message,

@@ -16,8 +16,19 @@ _CHOICES = {
     "centroid_search": ("auto", "exact", "hnsw"),
     "metric": ("l2", "cosine", "dot"),
     "start": ("sample", "kmeans++"),
+    "auto_rebuild": ("off", "advise", "on"),
+    "balance": (True, False),
 }
-_SMALLEST = {"nlist": 1, "samples_per_partition": 1, "min_vectors_per_partition": 0, "seed": 0}
+_SMALLEST = {
+    "nlist": 1,
+    "samples_per_partition": 1,
+    "min_vectors_per_partition": 0,
+    "seed": 0,
+    "memory_bytes": 1,
+    "keep_previous": 0,
+    "keep_previous_s": 0,
+}
+_OPTIONAL = ("nlist", "memory_bytes")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,15 +48,22 @@ class IndexParameters:
     start: Literal["sample", "kmeans++"] = "sample"
     balance: bool = True
     target_accuracy: int | None = None
+    memory_bytes: int | None = None
+    """What a build may take at most; None: no limit."""
+    keep_previous: int = 0
+    """How many replaced generations are kept for a rollback."""
+    keep_previous_s: int = 0
+    """How old a kept generation may become; 0: no limit."""
+    auto_rebuild: Literal["off", "advise", "on"] = "advise"
 
     def __post_init__(self) -> None:
         for name, allowed in _CHOICES.items():
             if getattr(self, name) not in allowed:
                 raise InputError(
-                    f"{name}: expected one of {', '.join(allowed)}, got {getattr(self, name)!r}"
+                    f"{name}: expected one of {', '.join(map(str, allowed))}, got {getattr(self, name)!r}"
                 )
         for name, smallest in _SMALLEST.items():
-            _require_integer(name, getattr(self, name), smallest, optional=name == "nlist")
+            _require_integer(name, getattr(self, name), smallest, optional=name in _OPTIONAL)
         _require_integer("target_accuracy", self.target_accuracy, 1, optional=True)
         if (self.target_accuracy or 1) > 100:
             raise InputError(f"target_accuracy: expected 1 to 100, got {self.target_accuracy}")

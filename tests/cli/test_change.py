@@ -21,7 +21,9 @@ def test_rebuild(run: Run, file: Path) -> None:
 
 def test_beside_the_bar() -> None:
     """Beside the bar stand the phase, how far it is, and how far it lags behind the writers."""
-    event = Event("catch up", 0.9, 7, 20, lag=13, eta_s=None, elapsed_s=1.0)
+    event = Event(
+        phase="catch up", fraction=0.9, rows=7, rows_total=20, lag=13, eta_s=None, elapsed_s=1.0
+    )
 
     assert beside(event) == "catch up, 7 of 20, lag 13"
     assert beside(None) is None

@@ -39,9 +39,37 @@ def generation(*, fold: int = 5, s0: int = 3) -> GenerationRow:
         centroid_search="auto",
         rows_at_build=29,
         drift_baseline=0.5,
+        cost_at_build=0.25,
         built_at_ns=1,
+        replaced_at_ns=0,
         seal=Seal(),
         parameters={"nlist": 4},
+    )
+
+
+def running_job(index: IndexId) -> JobRow:
+    """A job with a value of its own in each field."""
+    return JobRow(
+        id=JobId(0),
+        index=index,
+        generation=None,
+        kind="rebuild",
+        state="running",
+        phase="assign",
+        fraction=0.5,
+        round=1,
+        rounds=2,
+        rows_done=3,
+        rows_total=4,
+        rows_per_s=5.5,
+        lag_rows=6,
+        lag_slope=-7.5,
+        held_s=8.5,
+        eta_s=None,
+        parallel=9,
+        message="",
+        started_ns=10,
+        updated_ns=11,
     )
 
 
@@ -167,9 +195,7 @@ def test_the_log_is_needed_after_the_smallest_position(
 
 def test_a_job_is_written_again_and_again(connection: sqlite3.Connection) -> None:
     """A new job gets a number; writing it again with the number replaces it."""
-    job = JobRow(
-        *(JobId(0), IndexId(1), None, "running", "static", 0.5, 1, 2, 3, None, 2, "", 10, 11)
-    )
+    job = running_job(IndexId(1))
     number = catalog.put_job(connection, job)
     later = replace(job, id=number, state="done", fraction=1.0, eta_s=0.0, generation=None)
 
@@ -183,7 +209,7 @@ def test_forgetting_an_index_forgets_its_jobs(connection: sqlite3.Connection) ->
     first, second = (
         catalog.insert_index(connection, name, TableId(1), "l2", {}, Lsn(2)) for name in "ab"
     )
-    job = JobRow(*(JobId(0), first, None, "done", "", 1.0, 1, 1, 0, None, 1, "", 1, 1))
+    job = running_job(first)
     catalog.put_job(connection, job)
     catalog.put_job(connection, replace(job, index=second))
 

@@ -205,7 +205,9 @@ class Rebuilder:
             centroid_search=parameters.centroid_search,
             rows_at_build=0,
             drift_baseline=0.0,
+            cost_at_build=0.0,
             built_at_ns=time.time_ns(),
+            replaced_at_ns=0,
             seal=Seal(),
             parameters=parameters.to_json(),
         )
@@ -351,15 +353,23 @@ class Rebuilder:
         visibility = self._state.visibility(position.table, position.lsn)
         await self._state.pool.read(lambda c: verify_rows(c, generation, position, visibility))
 
-    async def _report(self, phase: Phase, rows: int, rows_total: int, lag: int = 0) -> None:
-        self._listener(self._progress.event(phase, rows, rows_total, lag))
+    async def _report(
+        self,
+        phase: Phase,
+        rows: int,
+        rows_total: int,
+        *,
+        lag: int = 0,
+        rounds: tuple[int, int] = (0, 0),
+    ) -> None:
+        self._listener(self._progress.event(phase, rows, rows_total, lag=lag, rounds=rounds))
         now = time.monotonic()
         if now >= self._job_row_at:
             self._job_row_at = now + JOB_ROW_EVERY_S
             await self._write_job_row("running")
 
     async def _report_lag(self, lag: int) -> None:
-        await self._report("catch up", 0, 1, lag)
+        await self._report("catch up", 0, 1, lag=lag)
 
     async def _write_job_row(self, state: str, message: str = "") -> None:
         row = self._progress.row(state, message)

@@ -14,11 +14,11 @@ whatever the width, and results are put together in block order. So the same
 rows, seed and libraries give the same bytes at any PARALLEL.
 """
 
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
-from typing import Literal
+from typing import Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -48,7 +48,16 @@ ENCODE_BYTES = 4 << 20
 BLOCKS_A_WINDOW = 8
 """Blocks assigned between two of the writes that keep them."""
 
-Report = Callable[[Phase, int, int], Awaitable[None]]
+
+class Report(Protocol):
+    """Says how many rows of how many are done in a phase."""
+
+    async def __call__(
+        self, phase: Phase, rows: int, rows_total: int, *, rounds: tuple[int, int] = (0, 0)
+    ) -> None:
+        """May write the job's row."""
+        ...
+
 
 Step = Literal["assign", "reassign"]
 
@@ -129,7 +138,9 @@ class StaticPhase:
             )
             await run_blocking(means.advance, partials)
             await self._kept.keep_round(means.state)
-            await self._report("cluster", means.round, means.rounds)
+            a_round = sum(len(part.labels) for part in partials)
+            rounds = (means.round, means.rounds)
+            await self._report("cluster", a_round * means.round, a_round * rounds[1], rounds=rounds)
         return means.centroids
 
     async def _means(self, versions: Versions) -> KMeans:
