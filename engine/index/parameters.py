@@ -58,10 +58,10 @@ class IndexParameters:
 
     def __post_init__(self) -> None:
         for name, allowed in _CHOICES.items():
-            if getattr(self, name) not in allowed:
-                raise InputError(
-                    f"{name}: expected one of {', '.join(map(str, allowed))}, got {getattr(self, name)!r}"
-                )
+            value = getattr(self, name)
+            if value not in allowed:
+                expected = ", ".join(map(str, allowed))
+                raise InputError(f"{name}: expected one of {expected}, got {value!r}")
         for name, smallest in _SMALLEST.items():
             _require_integer(name, getattr(self, name), smallest, optional=name in _OPTIONAL)
         _require_integer("target_accuracy", self.target_accuracy, 1, optional=True)
