@@ -21,6 +21,11 @@ class Write:
     if_present: Literal["replace", "refuse"] = "replace"
     """Whether putting a key that is there replaces it, or raises DuplicateKeyError."""
 
+    @property
+    def new_rows(self) -> int:
+        """How many row versions it adds."""
+        return len(self.rows) if self.rows else 0
+
     def keys(self) -> list[Key]:
         """Every key it touches."""
         return [*(self.rows.keys if self.rows else ()), *self.deletes]
@@ -34,6 +39,11 @@ class PayloadWrite:
     keys: Sequence[Key]
     payloads: Sequence[str | None]
 
+    @property
+    def new_rows(self) -> int:
+        """How many row versions it adds."""
+        return len(self.keys)
+
 
 @dataclass(frozen=True)
 class Ddl:
@@ -42,6 +52,7 @@ class Ddl:
     kind: Kind
     table: TableId | None
     change: Callable[[sqlite3.Connection, Lsn], Any]
+    new_rows = 0
 
 
 Operation = Write | PayloadWrite | Ddl
@@ -66,6 +77,10 @@ class CommitRequest:
     reads: Mapping[TableId, ReadSet] = field(default_factory=dict)
     idempotency_key: str | None = None
     nbytes: int = 0
+
+    def new_rows(self, table: TableId) -> int:
+        """How many row versions it adds to a table."""
+        return sum(each.new_rows for each in self.operations if each.table == table)
 
 
 @dataclass(frozen=True)

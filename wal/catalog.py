@@ -5,6 +5,7 @@ What they are named and where they stand; what an index or a build *is*, the eng
 
 import json
 import sqlite3
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -160,18 +161,31 @@ def set_active(
     connection: sqlite3.Connection,
     index: IndexId,
     generation: GenerationId,
+    *,
+    metric: str,
     parameters: dict[str, Any],
+    kept: Sequence[GenerationId] = (),
+    time_ns: int = 0,
 ) -> None:
-    """The swap: one UPDATE, in whose transaction the old generation becomes retired."""
+    """The swap: one UPDATE, in whose transaction the one before is kept, or retired.
+
+    Of those replaced earlier, too, only the ones in `kept` stay.
+    """
+    connection.execute(
+        "UPDATE generations SET state = 'kept', replaced_at_ns = ? "
+        "WHERE id = (SELECT active FROM indexes WHERE id = ?)",
+        (time_ns, index),
+    )
+    marks = ",".join("?" * len(kept))
     connection.execute(
         "UPDATE generations SET state = 'retired' "
-        "WHERE id = (SELECT active FROM indexes WHERE id = ?)",
-        (index,),
+        f"WHERE index_id = ? AND state = 'kept' AND id NOT IN ({marks})",
+        (index, *kept),
     )
     connection.execute("UPDATE generations SET state = 'active' WHERE id = ?", (generation,))
     connection.execute(
-        "UPDATE indexes SET active = ?, parameters = ? WHERE id = ?",
-        (generation, json.dumps(parameters, sort_keys=True), index),
+        "UPDATE indexes SET active = ?, metric = ?, parameters = ? WHERE id = ?",
+        (generation, metric, json.dumps(parameters, sort_keys=True), index),
     )
 
 
@@ -285,6 +299,8 @@ class JobRow:
     held_s: float
     eta_s: float | None
     parallel: int
+    throttle: str
+    """The engine's JSON."""
     message: str
     started_ns: int
     updated_ns: int
@@ -292,7 +308,8 @@ class JobRow:
 
 _JOB = (
     "id, index_id, generation, kind, state, phase, fraction, round, rounds, rows_done, rows_total, "
-    "rows_per_s, lag_rows, lag_slope, held_s, eta_s, parallel, message, started_ns, updated_ns"
+    "rows_per_s, lag_rows, lag_slope, held_s, eta_s, parallel, throttle, message, "
+    "started_ns, updated_ns"
 )
 
 
@@ -300,7 +317,7 @@ def put_job(connection: sqlite3.Connection, row: JobRow) -> JobId:
     """Write a job; one with id 0 is new and gets its id."""
     values = [value for name, value in vars(row).items() if name != "id"]
     cursor = connection.execute(
-        f"INSERT OR REPLACE INTO jobs ({_JOB}) VALUES (?{',?' * 19})",
+        f"INSERT OR REPLACE INTO jobs ({_JOB}) VALUES (?{',?' * 20})",
         [row.id or None, *values],
     )
     assert cursor.lastrowid is not None

@@ -54,7 +54,7 @@ def check_file(connection: sqlite3.Connection, report: Report) -> None:
         if table.dropped_lsn is None:
             _check_table(connection, table, report)
     for generation in catalog.read_generations(connection):
-        if generation.state == "active":
+        if generation.state in ("active", "kept"):
             _check_pieces(connection, generation, report)
 
 

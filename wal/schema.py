@@ -84,7 +84,8 @@ CREATE TABLE jobs (
     round INTEGER NOT NULL, rounds INTEGER NOT NULL, rows_done INTEGER NOT NULL,
     rows_total INTEGER NOT NULL, rows_per_s REAL NOT NULL, lag_rows INTEGER NOT NULL,
     lag_slope REAL NOT NULL, held_s REAL NOT NULL, eta_s REAL, parallel INTEGER NOT NULL,
-    message TEXT NOT NULL, started_ns INTEGER NOT NULL, updated_ns INTEGER NOT NULL) STRICT;
+    throttle TEXT NOT NULL, message TEXT NOT NULL, started_ns INTEGER NOT NULL,
+    updated_ns INTEGER NOT NULL) STRICT;
 
 CREATE TABLE decisions (
     id INTEGER PRIMARY KEY AUTOINCREMENT, time_ns INTEGER NOT NULL, index_id INTEGER NOT NULL,

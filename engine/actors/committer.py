@@ -122,7 +122,7 @@ class Committer:
     ) -> Outcome:
         """Commit `request`, waiting first while an index lags too far behind."""
         self._state.require_writable()
-        await self._wait_for_indexes()
+        await self._wait_for_indexes(request)
         outcome: Outcome = await self._ask(Commit(request, published))
         return outcome
 
@@ -152,19 +152,20 @@ class Committer:
             raise ClosedError("the database is closed") from None
         return await message.promise.wait()
 
-    async def _wait_for_indexes(self) -> None:
-        limits = self._state.limits
+    async def _wait_for_indexes(self, request: CommitRequest) -> None:
         began = time.perf_counter()
-        while True:
-            rows, nbytes = self._state.lag()
-            if self._state.brakes:
-                await next(iter(self._state.brakes)).wait()
-            elif rows <= limits.lag_rows and nbytes <= limits.lag_bytes:
-                break
-            else:
-                await self._state.filed.wait()
+        for brake in list(self._state.brakes):
+            if rows := request.new_rows(brake.table):
+                await brake.wait(rows)
+        while self._is_far_behind():
+            await self._state.filed.wait()
             self._state.require_writable()
+        self._state.require_writable()
         self._state.waited_s += time.perf_counter() - began
+
+    def _is_far_behind(self) -> bool:
+        rows, nbytes = self._state.lag()
+        return rows > self._state.limits.lag_rows or nbytes > self._state.limits.lag_bytes
 
     async def run(self) -> None:
         """The task: until it is cancelled."""

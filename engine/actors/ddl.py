@@ -102,12 +102,13 @@ def _retire(connection: sqlite3.Connection, index: IndexId) -> None:
 def _forget(state: State, index: IndexState) -> None:
     """In the turn of the drop: no new search uses it, a build of it ends."""
     state.indexes.pop(index.row.id, None)
-    if index.active is not None:
-        index.active.row = replace(index.active.row, state="retired")
-        state.retired.append(index.active)
-        index.active = None
+    for generation in (*index.kept, index.active):
+        if generation is not None:
+            generation.row = replace(generation.row, state="retired")
+            state.retired.append(generation)
+    index.kept, index.active = [], None
     state.wake_writers()
     state.give_up(index)
     build = state.builds.get(index.row.id)
     if build is not None:
-        build.cancel()
+        build.end("cancelled")

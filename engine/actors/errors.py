@@ -7,6 +7,10 @@ class JobCancelled(RetryError):
     """The build was cancelled, or what it built on was dropped; the index is as it was."""
 
 
+class JobPaused(RetryError):
+    """The build was paused, or its time was up: what it has done is kept; let it go on later."""
+
+
 class BusyError(RetryError):
     """The index is being built or rebuilt already: wait for that job."""
 

@@ -13,7 +13,7 @@ import trio
 from ...txn.commit import Progress
 from ...txn.deaths import Deaths, Visibility
 from ...txn.head import Heads
-from ...txn.snapshot import SnapshotRegistry
+from ...txn.snapshot import Snapshot, SnapshotRegistry
 from ...wal.catalog import TableRow
 from ...wal.checksum import vid_range
 from ...wal.errors import CentroiDBError, ClosedError
@@ -24,6 +24,7 @@ from ...wal.types import GenerationId, IndexId, Lsn, TableId, Vid
 from ..index.generation import Batch, Generation
 from ..storage.blocks import BlockCache
 from ..storage.indexes import IndexState
+from .brake import Brake
 from .control import BuildControl
 from .errors import ActorDied
 
@@ -50,14 +51,16 @@ class State:
     """Generations that were never swapped in; the Sweeper takes them away."""
     snapshots: SnapshotRegistry = field(default_factory=SnapshotRegistry)
     """Opened and closed by readers, expired by the Sweeper."""
+    log_pins: set[Snapshot] = field(default_factory=set)
+    """The log after each of these is kept; a rollback adds its own, and takes it out."""
     failed: CentroiDBError | None = None
     """Why writes are refused since a disk error or the death of an actor; set once."""
     closing: bool = False
     """Set once, by closing."""
     filed: trio.Event = field(default_factory=trio.Event)
     """Replaced and set when writers may go on: see `wake_writers`."""
-    brakes: set[trio.Event] = field(default_factory=set)
-    """One for each build that can not catch up and holds writers back; it ends each wait itself."""
+    brakes: set[Brake] = field(default_factory=set)
+    """One for each build that can not catch up and holds writers back; it takes it out itself."""
     waited_s: float = 0.0
     """How long writers have waited for indexes and builds in all; added to by the writers."""
     maintenance: trio.Lock = field(default_factory=trio.Lock)
@@ -109,6 +112,13 @@ class State:
         filed, self.filed = self.filed, trio.Event()
         filed.set()
 
+    def stored_generations(self, table: TableId) -> Iterable[Generation]:
+        """The active generations of a table's indexes, and those kept for a rollback."""
+        yield from self.generations(table)
+        for index in self.indexes.values():
+            if index.row.table == table:
+                yield from index.kept
+
     def generations(self, table: TableId) -> Iterable[Generation]:
         """The active generations of a table's indexes."""
         for index in self.indexes.values():
@@ -133,6 +143,10 @@ class State:
     def horizon(self) -> Lsn:
         """The oldest LSN that a snapshot may still read at."""
         return self.snapshots.horizon(self.heads.lsn)
+
+    def log_needed_after(self) -> Lsn:
+        """The oldest LSN that a rollback still reads the log from."""
+        return min((snapshot.lsn for snapshot in self.log_pins), default=self.heads.lsn)
 
     def visibility(self, head: TableRow, lsn: Lsn) -> Visibility:
         """What the snapshot (`lsn`, `head`) sees of a table."""

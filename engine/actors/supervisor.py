@@ -7,6 +7,7 @@ close    new calls are refused, builds are interrupted, deltas folded, actors
          stopped, readers drained, one checkpoint, one file
 """
 
+import json
 import logging
 import math
 import os
@@ -23,7 +24,7 @@ from ...wal import catalog, segments, slices
 from ...wal.blocking import run_blocking
 from ...wal.catalog import GenerationRow, JobRow
 from ...wal.connection import Durability
-from ...wal.errors import CentroiDBError
+from ...wal.errors import CentroiDBError, InputError, NotFoundError
 from ...wal.file import DatabaseFile, open_file
 from ...wal.limits import Limits
 from ...wal.pool import ReaderPool
@@ -35,8 +36,13 @@ from ..storage.loading import Loaded, load
 from .committer import Committer
 from .control import BuildControl
 from .indexer import Indexer
+from .job import drop_unfinished, run_alone
 from .monitor import Monitor
-from .rebuild.rebuilder import Listener, Outcome, Rebuilder
+from .rebuild.effort import Effort
+from .rebuild.outcome import Outcome
+from .rebuild.rebuilder import Rebuilder
+from .rebuild.record import Listener
+from .rebuild.rollback import Rollback
 from .searcher import Searcher
 from .state import State
 from .sweeper import Sweeper
@@ -47,6 +53,10 @@ CLOSING_FOLD_S = 5.0
 """A close folds for at most so long; what is left is replayed from the log at the next open."""
 
 
+OnOpen = Literal["resume", "keep", "drop"]
+"""What becomes of builds that were cut short: they go on, wait to be asked for, or go."""
+
+
 @dataclass(frozen=True)
 class Opening:
     """How a database is to be opened."""
@@ -55,13 +65,19 @@ class Opening:
     create_missing: bool
     durability: Durability
     cache_bytes: int
-    on_open: Literal["resume", "drop"] = "resume"
+    on_open: OnOpen = "resume"
     limits: Limits = field(default_factory=Limits)
 
 
 def default_parallel() -> int:
     """Cores less one, at least one."""
     return max(1, (os.cpu_count() or 1) - 1)
+
+
+def effort_of(unfinished: Unfinished) -> Effort:
+    """How wide and how fast a build ran that was cut short."""
+    job = unfinished.job
+    return Effort(parallel=job.parallel, throttle=json.loads(job.throttle))
 
 
 async def open_state(opening: Opening) -> State:
@@ -105,7 +121,7 @@ def _open(opening: Opening) -> tuple[DatabaseFile, Loaded, Found]:
         opening.path,
         create_missing=opening.create_missing,
         durability=opening.durability,
-        recover=partial(clear_unfinished, resume=opening.on_open == "resume"),
+        recover=partial(clear_unfinished, keep=opening.on_open != "drop"),
     )
     try:
         return file, load(file.writer), _found(file.writer)
@@ -114,17 +130,21 @@ def _open(opening: Opening) -> tuple[DatabaseFile, Loaded, Found]:
         raise
 
 
-def clear_unfinished(connection: sqlite3.Connection, *, resume: bool) -> None:
+def clear_unfinished(connection: sqlite3.Connection, *, keep: bool) -> None:
     """What a crash or a close cut short: staged segments, drops under way, and builds.
 
-    With `resume` a build keeps what it has stored, if its job is known.
+    With `keep` a build keeps what it has stored, if its job is known.
     """
-    connection.execute("UPDATE jobs SET state = 'interrupted' WHERE state = 'running'")
     connection.execute(
-        "UPDATE generations SET state = 'retired' WHERE state NOT IN ('active', ?, ?) OR "
-        "index_id NOT IN (SELECT id FROM indexes WHERE dropped_lsn IS NULL) OR state != 'active' "
-        "AND id NOT IN (SELECT generation FROM jobs WHERE state IN ('interrupted', 'paused'))",
-        ("building", "catching_up") if resume else ("active", "active"),
+        "UPDATE jobs SET state = iif(kind = 'rebuild', 'interrupted', 'cancelled') "
+        "WHERE state = 'running'"
+    )
+    connection.execute(
+        "UPDATE generations SET state = 'retired' WHERE state NOT IN ('active', 'kept', ?, ?) OR "
+        "index_id NOT IN (SELECT id FROM indexes WHERE dropped_lsn IS NULL) OR "
+        "state NOT IN ('active', 'kept') AND id NOT IN "
+        "(SELECT generation FROM jobs WHERE state IN ('interrupted', 'paused'))",
+        ("building", "catching_up") if keep else ("active", "active"),
     )
     slices.delete_finished(connection)
     segments.delete_staged(connection)
@@ -143,8 +163,9 @@ def _found(connection: sqlite3.Connection) -> Found:
 class Supervisor:
     """The actors of one open database. `run` is started in a nursery by `open_db`."""
 
-    def __init__(self, state: State) -> None:
+    def __init__(self, state: State, *, on_open: OnOpen) -> None:
         self.state = state
+        self._on_open = on_open
         self.committer = Committer(state, self._committed)
         self.indexer = Indexer(state, self.committer)
         self.searcher = Searcher(state, workers=max(2, os.cpu_count() or 1))
@@ -205,29 +226,64 @@ class Supervisor:
         index: IndexState,
         *,
         parameters: IndexParameters | None = None,
-        parallel: int | None = None,
+        effort: Effort | None = None,
         control: BuildControl | None = None,
         listener: Listener = lambda _: None,
     ) -> Outcome:
         """Build an index, or build it anew, and swap the result in.
 
-        One that was cut short, with the same parameters, goes on.
+        One that was cut short, with the same parameters, goes on. Raises BusyError while
+        there is another job on the index.
         """
+        effort = effort or Effort(parallel=default_parallel())
+        control = control or BuildControl(effort.max_duration_s)
         rebuilder = Rebuilder(
             self.state,
             self.committer,
             index,
             parameters or index.parameters,
-            parallel=parallel or default_parallel(),
-            control=control or BuildControl(),
+            effort=effort,
+            control=control,
             listener=listener,
             ended=self._build_ended,
         )
-        return await rebuilder.run()
+        return await run_alone(self.state, index, control, rebuilder.run)
+
+    async def roll_back(self, index: IndexState, effort: Effort) -> Outcome:
+        """Let the generation that was replaced last take over again."""
+        job = Rollback(self.state, self.committer, index, effort, listener=lambda _: None)
+        control = BuildControl(resumable=False)
+        outcome = await run_alone(self.state, index, control, job.run)
+        self._build_ended()
+        return outcome
+
+    async def pause(self, index: IndexState) -> bool:
+        """Let the rebuild that runs end, durably; False when it was done before."""
+        control = self.state.builds.get(index.row.id)
+        if control is None:
+            raise NotFoundError(f"index {index.row.name!r}: no rebuild runs")
+        if not control.resumable:
+            raise InputError(f"index {index.row.name!r}: only a rebuild can be paused")
+        control.end("paused")
+        await control.ended.wait()
+        return index.unfinished is not None
+
+    async def abort(self, index: IndexState) -> None:
+        """End the job on an index, or forget one that was cut short; what it has done goes."""
+        control = self.state.builds.get(index.row.id)
+        if control is not None:
+            control.end("cancelled")
+            await control.ended.wait()
+        elif index.unfinished is not None:
+            await drop_unfinished(self.state, self.committer, index, "")
+            self.sweeper.wake()
+        else:
+            raise NotFoundError(f"index {index.row.name!r}: there is no rebuild to abort")
 
     async def _resume_builds(self) -> None:
         """Builds that a crash or a close has cut short go on, one after the other."""
-        for index in list(self.state.indexes.values()):
+        indexes = self.state.indexes.values() if self._on_open == "resume" else ()
+        for index in list(indexes):
             unfinished = index.unfinished
             if unfinished is None or unfinished.job.state == "paused" or index.building:
                 continue
@@ -235,7 +291,7 @@ class Supervisor:
                 await self.build(
                     index,
                     parameters=IndexParameters.from_json(unfinished.row.parameters),
-                    parallel=unfinished.job.parallel,
+                    effort=effort_of(unfinished),
                 )
             except CentroiDBError as error:
                 if self.state.failed is not None:
@@ -250,7 +306,7 @@ class Supervisor:
         state.closing = True
         state.wake_writers()
         for build in list(state.builds.values()):
-            build.interrupt()
+            build.end("interrupted")
             await build.ended.wait()
         await self._fold_all()
         self._actors.cancel()

@@ -17,6 +17,7 @@ transaction.
 
 import logging
 import sqlite3
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
@@ -35,6 +36,7 @@ from ...wal.types import GenerationId, IndexId, Lsn, SegmentId, TableId
 from ..index.generation import Generation, Segments
 from ..storage.blocks import packed, unpacked
 from ..storage.folding import Writer, stage
+from .job import drop_unfinished
 from .state import State
 
 logger = logging.getLogger(__name__)
@@ -87,6 +89,7 @@ class Sweeper:
             limits = self._state.limits
             self._state.snapshots.expire(trio.current_time() - limits.snapshot_age_s)
             await self._end_old_builds()
+            await self._let_go_of_kept()
             await self._drop_generations()
             await self._drop_tables()
             for table, deaths in list(self._state.deaths.items()):
@@ -102,11 +105,18 @@ class Sweeper:
         for index in list(self._state.indexes.values()):
             unfinished = index.unfinished
             if unfinished is not None and unfinished.since_s < before_s:
-                self._state.give_up(index)
-                job = replace(unfinished.job, state="cancelled", message="nobody took it up")
-                await self._writer.write(
-                    partial(catalog.end_build, generation=unfinished.row.id, job=job)
-                )
+                await drop_unfinished(self._state, self._writer, index, "nobody took it up")
+
+    async def _let_go_of_kept(self) -> None:
+        """Kept generations that are older than their index keeps them."""
+        now_ns = time.time_ns()
+        for index in list(self._state.indexes.values()):
+            age_s = index.parameters.keep_previous_s
+            old = [each for each in index.kept if now_ns - each.row.replaced_at_ns > age_s * 1e9]
+            if age_s and old and not index.building:
+                index.kept = [each for each in index.kept if each not in old]
+                self._state.retired += old
+                await self._writer.write(partial(_retire, generations=old))
 
     async def _drop_generations(self) -> None:
         free = [generation for generation in self._state.retired if not generation.held]
@@ -143,9 +153,9 @@ class Sweeper:
     async def _purge(self, table: TableId, deaths: Deaths) -> None:
         horizon = deaths.purged_until = self._state.horizon()
         ended = deaths.stored_until(horizon)
-        kept = [each for each in self._state.retired if each.held and each.table == table]
+        held = [each for each in self._state.retired if each.held and each.table == table]
         try:
-            for generation in (*self._state.generations(table), *kept):
+            for generation in (*self._state.stored_generations(table), *held):
                 await self._compact(generation, ended)
         except CorruptError as error:  # what it lists is not known: purge nothing
             logger.warning("purging table %s: %s; a rebuild mends it", table, error)
@@ -248,8 +258,14 @@ def _truncate(connection: sqlite3.Connection, *, state: State, thorough: bool) -
     kept = 0 if thorough else state.limits.log_records
     until = max(0, now - kept)
     needed = catalog.log_needed_after(connection)
+    until = min(until, state.log_needed_after())
     log.truncate(connection, Lsn(until if needed is None else min(needed, until)))
     connection.execute("DELETE FROM commits WHERE lsn <= ?", (now - state.limits.commits_kept,))
+
+
+def _retire(connection: sqlite3.Connection, generations: list[Generation]) -> None:
+    for generation in generations:
+        catalog.update_generation(connection, generation.row.id, state="retired")
 
 
 def _dropped_tables(connection: sqlite3.Connection, horizon: Lsn) -> list[TableId]:

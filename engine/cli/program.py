@@ -13,8 +13,9 @@ from typing import Any
 import click
 
 from ...wal.errors import CentroiDBError
-from .change import backup, rebuild, sql
+from .change import backup, sql
 from .inspect import check, indexes, stats, tables
+from .jobs import abort, jobs, rebuild, rollback
 from .output import show
 from .search import search
 from .session import json_option
@@ -70,5 +71,8 @@ def demo(folder: Path, as_json: bool) -> None:
         raise CentroiDBError(f"{error.name} is missing: pip install 'centroidb[demo]'") from error
 
 
-for command in (tables, indexes, stats, search, rebuild, sql, check, backup):
+for command in (
+    *(tables, indexes, stats, jobs, search, check),
+    *(rebuild, rollback, abort, sql, backup),
+):
     main.add_command(command)

@@ -1,7 +1,7 @@
 """What users hold: the database, tables, indexes, snapshots, transactions, jobs and results."""
 
+from ..actors.rebuild.outcome import Outcome
 from ..actors.rebuild.progress import Event
-from ..actors.rebuild.rebuilder import Outcome
 from .database import Database, open_db
 from .findings import Findings
 from .hits import Hit, Hits, Row

@@ -1,6 +1,6 @@
 """`check()`: the file, what the indexes mean, and that memory agrees with the file.
 
-each active generation: every live row below the fold position is in exactly one
+each active or kept generation: every live row below the fold position is in exactly one
 segment, with its checksum; rows from there on wait for the next fold
 memory: the same tables, deaths, segments; delta and batches hold every live row
 after the fold position
@@ -47,24 +47,30 @@ def _check(connection: sqlite3.Connection, report: Report) -> None:
         try:
             check_file(connection, report)
             tables = {row.id: row for row in catalog.read_tables(connection)}
-            for generation, table in _active(connection, tables, report):
+            for generation, table in _whole(connection, tables, report):
                 _check_generation(connection, generation, table, report)
         finally:
             connection.execute("ROLLBACK")
 
 
-def _active(
+def _whole(
     connection: sqlite3.Connection, tables: dict[TableId, TableRow], report: Report
 ) -> Iterator[tuple[GenerationRow, TableRow]]:
-    by_id = {row.id: row for row in catalog.read_generations(connection)}
+    """The active generation of each index, and those that are kept."""
+    rows_of = catalog.read_generations(connection)
     for index in catalog.read_indexes(connection):
-        if index.active is None or index.dropped_lsn is not None:
+        if index.dropped_lsn is not None:
             continue
-        generation, table = by_id.get(index.active), tables.get(index.table)
-        if generation is not None and table is not None:
-            yield generation, table
-        else:
-            report.add(f"index {index.name!r}: its table or its generation is missing")
+        mine = [row for row in rows_of if row.index == index.id]
+        table = tables.get(index.table)
+        active = any(row.id == index.active for row in mine) or index.active is None
+        report.expect(
+            active and table is not None,
+            f"index {index.name!r}: its table or its generation is missing",
+        )
+        for row in mine:
+            if table is not None and (row.id == index.active or row.state == "kept"):
+                yield row, table
 
 
 def _check_centroids(

@@ -3,7 +3,7 @@
 import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import trio
 
@@ -14,7 +14,7 @@ from ...wal.file import ForeignFile
 from ...wal.limits import MIB, Limits
 from ...wal.types import KeyType
 from ..actors import ddl
-from ..actors.supervisor import Opening, Supervisor, open_state
+from ..actors.supervisor import OnOpen, Opening, Supervisor, open_state
 from ..actors.view import View
 from ..actors.wide import unwrapped
 from ..index.cache import Cache
@@ -44,7 +44,7 @@ async def open_db(
     durability: Literal["full", "relaxed"] = "full",
     cache_bytes: int = CACHE_BYTES,
     read_only: bool = False,
-    on_open: Literal["resume", "drop"] = "resume",
+    on_open: OnOpen = "resume",
     limits: Limits | None = None,
 ) -> AsyncIterator["Database"]:
     """Open the database at `path`; `:memory:` is one that is gone when it is closed.
@@ -54,7 +54,8 @@ async def open_db(
     crash of the process, and after a power loss a prefix of it. cache_bytes: for
     partitions and vectors. read_only: beside an owner or without one; nothing is
     written to the file. on_open: what becomes of index builds that a crash or a close
-    has cut short: they go on in the background, or they are dropped. limits: bounds, see `Limits`.
+    has cut short: they go on in the background, wait until they are asked for, or are dropped;
+    paused ones wait in any case. limits: bounds, see `Limits`.
 
     Raises LockedError, which names the owner, when another process (or this one)
     has it open for writing; NotADatabaseError, FutureVersionError, CorruptError for
@@ -66,8 +67,8 @@ async def open_db(
         raise InputError(f"mode: expected create or open, got {mode!r}")
     if durability not in ("full", "relaxed"):
         raise InputError(f"durability: expected full or relaxed, got {durability!r}")
-    if on_open not in ("resume", "drop"):
-        raise InputError(f"on_open: expected resume or drop, got {on_open!r}")
+    if on_open not in get_args(OnOpen):
+        raise InputError(f"on_open: expected resume, keep or drop, got {on_open!r}")
     check_integer("cache_bytes", cache_bytes, 0, 1 << 62)
     bounds = limits or Limits()
     if read_only:
@@ -82,7 +83,7 @@ async def open_db(
 
 @asynccontextmanager
 async def _open_live(opening: Opening) -> AsyncIterator["Database"]:
-    supervisor = Supervisor(await open_state(opening))
+    supervisor = Supervisor(await open_state(opening), on_open=opening.on_open)
     try:
         with unwrapped():
             async with trio.open_nursery() as nursery:

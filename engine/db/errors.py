@@ -2,7 +2,7 @@
 
 InputError      fix the call       NotFoundError DuplicateKeyError TransactionTooLarge
 RetryError      try again          ConflictError SnapshotTooOldError LockedError DiskFullError
-                                   BusyError JobCancelled
+                                   BusyError JobCancelled JobPaused
 StorageError    reopen or restore  NotADatabaseError FutureVersionError CorruptError
                                    ReadOnlyError CommitOutcomeUnknown ActorDied
 ClosedError     open it again
@@ -26,7 +26,7 @@ from ...wal.errors import (
     RetryError,
     StorageError,
 )
-from ..actors.errors import ActorDied, BusyError, JobCancelled, RebuildRejected
+from ..actors.errors import ActorDied, BusyError, JobCancelled, JobPaused, RebuildRejected
 
 __all__ = [
     "ActorDied",
@@ -41,6 +41,7 @@ __all__ = [
     "FutureVersionError",
     "InputError",
     "JobCancelled",
+    "JobPaused",
     "LockedError",
     "NotADatabaseError",
     "NotFoundError",

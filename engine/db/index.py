@@ -3,8 +3,8 @@
 import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
-from typing import Any, Literal, TypedDict, Unpack
+from dataclasses import dataclass
+from typing import Any, Unpack
 
 import numpy as np
 import trio
@@ -12,42 +12,25 @@ from numpy.typing import NDArray
 
 from ...wal import segments
 from ...wal.catalog import TableRow
-from ...wal.errors import InputError, NotFoundError
+from ...wal.errors import NotFoundError
 from ...wal.types import IndexId
 from ..actors.control import BuildControl
-from ..actors.errors import JobCancelled
 from ..actors.monitor import health
-from ..actors.rebuild.rebuilder import Listener, Outcome
+from ..actors.rebuild.outcome import Outcome
+from ..actors.rebuild.record import Listener
 from ..actors.supervisor import Supervisor
+from ..actors.supervisor import effort_of as before
 from ..actors.view import PinnedIndex, View
 from ..actors.wide import unwrapped
 from ..index.generation import Generation, Manifest
 from ..index.parameters import IndexParameters
 from ..storage.blocks import unpacked
 from ..storage.indexes import IndexState
-from .inputs import check_integer
-from .job import Job
+from .job import Build, Job
+from .options import EffortOptions, RebuildOptions, effort_of, parameters_of, require_known
 from .reading import TableReading
 from .source import Source
 from .statistics import IndexStatistics
-
-PARALLEL_MAX = 256
-
-
-class RebuildOptions(TypedDict, total=False):
-    """What a rebuild may be told; what is left out stays as the index has it."""
-
-    parallel: int | None
-    """Worker threads; by default all cores but one."""
-    nlist: int | None
-    """Partitions; left out, worked out from the live rows."""
-    samples_per_partition: int | None
-    min_vectors_per_partition: int | None
-    codec: Literal["auto", "flat", "sq8"] | None
-    seed: int | None
-    start: Literal["sample", "kmeans++"] | None
-    centroid_search: Literal["auto", "exact", "hnsw"] | None
-    target_accuracy: int | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,64 +56,110 @@ class Index:
     async def rebuild(self, **options: Unpack[RebuildOptions]) -> Outcome:
         """Build the index anew while reads and writes go on, and swap it in.
 
-        Raises BusyError while it is being built, JobCancelled when it or its table
-        is dropped meanwhile, RebuildRejected when the new generation does not pass
-        its checks; the index then stays as it was.
+        Raises BusyError while there is another job on it, JobPaused when it was paused or
+        its `max_duration` was over, JobCancelled when it or its table is dropped meanwhile,
+        RebuildRejected when the new generation does not pass its checks; the index then
+        stays as it was.
         """
-        return await self._build(options, lambda _: None, BuildControl())
+        return await self._builder(options)(lambda _: None, BuildControl())
 
     @asynccontextmanager
     async def rebuilding(self, **options: Unpack[RebuildOptions]) -> AsyncIterator[Job]:
         """`rebuild` with events: `async with index.rebuilding() as job: async for event in job`.
 
         Leaving the block before the build is done interrupts it: asked for again with
-        the same options, it goes on. `job.cancel()` drops it.
+        the same options, it goes on. `job.pause()` lets it rest, `job.cancel()` drops it.
         """
-        control = BuildControl()
-        job = Job(self.name, control)
+        async with self._job(self._builder(options)) as job:
+            yield job
 
-        async def build() -> None:
-            outcome = None
-            try:
-                outcome = await self._build(options, job.listen, control)
-            except JobCancelled:
-                if not job.cancelled:
-                    raise
-            finally:
-                control.begun.set()
-                job.finish(outcome)
+    async def resume_rebuild(self, **options: Unpack[EffortOptions]) -> Outcome:
+        """Let a rebuild that was paused or interrupted go on from its last durable step.
 
+        It is as wide and as fast as before unless the options say otherwise. NotFoundError
+        when there is none; else it ends as `rebuild` does.
+        """
+        return await self._resumer(options)(lambda _: None, BuildControl())
+
+    @asynccontextmanager
+    async def resuming(self, **options: Unpack[EffortOptions]) -> AsyncIterator[Job]:
+        """`resume_rebuild` with events, as `rebuilding` has them."""
+        async with self._job(self._resumer(options)) as job:
+            yield job
+
+    async def pause_rebuild(self) -> bool:
+        """Let the rebuild that runs, in whichever task, end durably; it can go on later.
+
+        Its caller gets JobPaused. Returns False when it was done before; NotFoundError
+        when none runs.
+        """
+        supervisor = self._source.supervisor()
+        await trio.lowlevel.checkpoint()
+        return await supervisor.pause(self._state(supervisor))
+
+    async def abort_rebuild(self) -> None:
+        """End the job on the index, or one that was cut short, and drop what it has done."""
+        supervisor = self._source.supervisor()
+        await trio.lowlevel.checkpoint()
+        await supervisor.abort(self._state(supervisor))
+
+    async def rollback(self, *, parallel: int | None = None) -> Outcome:
+        """Let the generation that was replaced last take over again, with all rows since.
+
+        The one that is active now is kept in its place. NotFoundError when no generation
+        is kept: a rebuild keeps some with `keep_previous`.
+        """
+        supervisor = self._source.supervisor()
+        effort = effort_of({"parallel": parallel})
+        return await supervisor.roll_back(self._state(supervisor), effort)
+
+    @asynccontextmanager
+    async def _job(self, build: Build) -> AsyncIterator[Job]:
         with unwrapped():
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(build)
-                await control.begun.wait()
+                job = Job(self.name, build, nursery)
+                await job.begun()
                 yield job
                 nursery.cancel_scope.cancel()
 
-    async def _build(
-        self, options: RebuildOptions, listener: Listener, control: BuildControl
-    ) -> Outcome:
-        supervisor = self._source.supervisor()
-        state = self._state(supervisor)
-        unknown_options = options.keys() - RebuildOptions.__annotations__.keys()
-        if unknown_options:
-            raise InputError(
-                f"rebuild of index {self.name!r}: expected options among "
-                f"{', '.join(RebuildOptions.__annotations__)}, got {', '.join(unknown_options)}"
+    def _builder(self, options: RebuildOptions) -> Build:
+        require_known(f"rebuild of index {self.name!r}", options, RebuildOptions)
+
+        async def build(listener: Listener, control: BuildControl) -> Outcome:
+            supervisor = self._source.supervisor()
+            state = self._state(supervisor)
+            effort = effort_of(options)
+            control.max_duration_s = effort.max_duration_s
+            return await supervisor.build(
+                state,
+                parameters=parameters_of(options, state.parameters),
+                effort=effort,
+                control=control,
+                listener=listener,
             )
-        changes = dict(options)
-        parallel = options.get("parallel")
-        changes.pop("parallel", None)
-        if parallel is not None:
-            check_integer("parallel", parallel, 1, PARALLEL_MAX)
-        parameters = state.parameters.changed(**changes)
-        return await supervisor.build(
-            state,
-            parameters=replace(parameters, nlist=options.get("nlist")),
-            parallel=parallel,
-            control=control,
-            listener=listener,
-        )
+
+        return build
+
+    def _resumer(self, options: EffortOptions) -> Build:
+        require_known(f"rebuild of index {self.name!r}", options, EffortOptions)
+
+        async def build(listener: Listener, control: BuildControl) -> Outcome:
+            supervisor = self._source.supervisor()
+            state = self._state(supervisor)
+            unfinished = state.unfinished
+            if unfinished is None:
+                raise NotFoundError(f"index {self.name!r}: no rebuild was paused or interrupted")
+            effort = effort_of(options, before(unfinished))
+            control.max_duration_s = effort.max_duration_s
+            return await supervisor.build(
+                state,
+                parameters=IndexParameters.from_json(unfinished.row.parameters),
+                effort=effort,
+                control=control,
+                listener=listener,
+            )
+
+        return build
 
     def _state(self, supervisor: Supervisor) -> IndexState:
         state = supervisor.state.indexes.get(self._id)

@@ -12,8 +12,9 @@ from ..actors import ddl
 from ..index.distance import Metric
 from ..index.parameters import IndexParameters
 from .hits import Row
-from .index import PARALLEL_MAX, Index
-from .inputs import Inputs, check_integer, check_name
+from .index import Index
+from .inputs import Inputs, check_name
+from .options import effort_of
 from .reading import TableReading
 from .results import WriteResult
 from .snapshot import Snapshot
@@ -175,8 +176,7 @@ class Table:
         """
         supervisor = self._source.supervisor()
         check_name("index", name)
-        if parallel is not None:
-            check_integer("parallel", parallel, 1, PARALLEL_MAX)
+        effort = effort_of({"parallel": parallel})
         async with self._snapshot() as snapshot:
             table = TableReading(self._source, snapshot.view, self.name).table
         parameters = IndexParameters(
@@ -199,7 +199,7 @@ class Table:
         made = await ddl.create_index(state, supervisor.committer, table, name, parameters)
         try:
             if supervisor.monitor.has_rows_enough(made):
-                await supervisor.build(made, parallel=parallel)
+                await supervisor.build(made, effort=effort)
         finally:
             made.reserved = False
         return Index(self._source, made.row.id, name)

@@ -26,11 +26,13 @@ from numpy.typing import NDArray
 
 from ...wal.catalog import GenerationRow
 from ...wal.seal import SegmentRef
-from ...wal.types import Lsn, TableId
+from ...wal.types import Lsn, TableId, Vid
 from .centroids import CentroidSearch
 from .codec import CodecName
 from .delta import Delta, DeltaView
 from .distance import Metric
+
+NO_VID = Vid(0)
 
 Segments = Mapping[int, tuple[SegmentRef, ...]]
 """The stored pieces of each partition, oldest first; partitions without any are absent."""
@@ -96,6 +98,8 @@ class Generation:
     """The sum of their distances to their centroids."""
     version: int = 0
     """Counts the changes of `segments` that replaced some."""
+    known_until: Vid = NO_VID
+    """While it is not active: every row below is in it. Set by the swap, and by a catch-up."""
     held: int = 0
     """Snapshots and searches that may still ask this generation."""
     pins: Counter[int] = field(default_factory=Counter)

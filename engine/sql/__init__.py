@@ -1,7 +1,33 @@
-"""The statements that create, rebuild and drop an index."""
+"""The statements that create, rebuild, tend and drop an index."""
 
 from .errors import StatementError
 from .parser import parse
-from .statements import CreateIndex, DropIndex, RebuildIndex, Statement
+from .statements import (
+    AbortRebuild,
+    CreateIndex,
+    DropIndex,
+    ExplainRebuild,
+    PauseRebuild,
+    RebuildIndex,
+    Reorganize,
+    ResumeRebuild,
+    RollBack,
+    SetIndex,
+    Statement,
+)
 
-__all__ = ["CreateIndex", "DropIndex", "RebuildIndex", "Statement", "StatementError", "parse"]
+__all__ = [
+    "AbortRebuild",
+    "CreateIndex",
+    "DropIndex",
+    "ExplainRebuild",
+    "PauseRebuild",
+    "RebuildIndex",
+    "Reorganize",
+    "ResumeRebuild",
+    "RollBack",
+    "SetIndex",
+    "Statement",
+    "StatementError",
+    "parse",
+]

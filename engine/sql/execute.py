@@ -8,7 +8,31 @@ from typing import Any, Protocol
 
 from ...wal.blocking import run_blocking
 from .parser import parse
-from .statements import CreateIndex, DropIndex, RebuildIndex, Statement
+from .statements import (
+    AbortRebuild,
+    CreateIndex,
+    DropIndex,
+    ExplainRebuild,
+    PauseRebuild,
+    RebuildIndex,
+    Reorganize,
+    ResumeRebuild,
+    RollBack,
+    SetIndex,
+    Statement,
+)
+
+METHODS: dict[type[Statement], str] = {
+    RebuildIndex: "rebuild",
+    PauseRebuild: "pause_rebuild",
+    ResumeRebuild: "resume_rebuild",
+    AbortRebuild: "abort_rebuild",
+    RollBack: "rollback",
+    Reorganize: "reorganize",
+    SetIndex: "alter",
+    ExplainRebuild: "explain_rebuild",
+}
+"""The method of an index that each statement calls."""
 
 
 class Catalog(Protocol):
@@ -31,14 +55,15 @@ async def execute(database: Catalog, text: str) -> Any:
         case CreateIndex():
             table = await database.table(options.pop("table"))
             return await table.create_index(options.pop("name"), **options)
-        case RebuildIndex():
-            index = await database.index(options.pop("name"))
-            return await index.rebuild(**options)
         case DropIndex():
             return await database.drop_index(options.pop("name"), **options)
+        case _:
+            index = await database.index(options.pop("name"))
+            return await getattr(index, METHODS[type(statement)])(**options)
 
 
 def given(statement: Statement) -> dict[str, Any]:
     """The fields that the statement sets."""
     values = {field.name: getattr(statement, field.name) for field in fields(statement)}
-    return {name: value for name, value in values.items() if value not in (None, False)}
+    unsaid = {field.name: field.default for field in fields(statement)}
+    return {name: value for name, value in values.items() if value is not unsaid[name]}

@@ -14,7 +14,19 @@ from typing import TYPE_CHECKING, Any, cast
 
 from .complaint import complaint, expectation
 from .errors import StatementError
-from .statements import CreateIndex, DropIndex, RebuildIndex, Statement
+from .statements import (
+    AbortRebuild,
+    CreateIndex,
+    DropIndex,
+    ExplainRebuild,
+    PauseRebuild,
+    RebuildIndex,
+    Reorganize,
+    ResumeRebuild,
+    RollBack,
+    SetIndex,
+    Statement,
+)
 
 if TYPE_CHECKING:
     from lark import Lark, ParseTree, Token
@@ -22,6 +34,13 @@ if TYPE_CHECKING:
 KINDS: dict[str, type[Statement]] = {
     "create_index": CreateIndex,
     "rebuild_index": RebuildIndex,
+    "pause_rebuild": PauseRebuild,
+    "resume_rebuild": ResumeRebuild,
+    "abort_rebuild": AbortRebuild,
+    "roll_back": RollBack,
+    "reorganize": Reorganize,
+    "set_index": SetIndex,
+    "explain_rebuild": ExplainRebuild,
     "drop_index": DropIndex,
 }
 IMPLIED = {"online", "type"}
@@ -30,6 +49,7 @@ IMPLIED = {"online", "type"}
 METRICS = {"L2": "l2", "EUCLIDEAN": "l2", "COSINE": "cosine", "DOT": "dot"}
 ACCURACY_MAX_PERCENT = 100
 COUNT_MAX = 2**31 - 1
+BYTES_MAX = 2**53
 DIGITS_MAX = 18
 
 
@@ -48,7 +68,7 @@ def parse(text: str) -> Statement:
         tokens = cast("list[Token]", rule.children)
         if rule.data in fields:
             raise complaint(text, position(tokens[0]), f"{title(tokens)} is given twice")
-        fields[rule.data] = value(text, rule.data, tokens[-1])
+        fields[rule.data] = value(text, rule.data, tokens)
     return KINDS[statement.data](**{key: fields[key] for key in fields.keys() - IMPLIED})
 
 
@@ -78,21 +98,39 @@ def grammar() -> "Lark":
     return Lark(source, parser="lalr")
 
 
-def value(text: str, field: str, token: "Token") -> str | int | bool:
-    """What a rule says about the field that it is named after, by its last token."""
+def value(text: str, field: str, tokens: "list[Token]") -> str | float | bool:
+    """What a rule says about the field that it is named after."""
+    last = tokens[-1]
     match field:
         case "name" | "table":
-            return unquoted(token)
+            return unquoted(last)
         case "metric":
-            return METRICS[token.upper()]
-        case "codec":
-            return token.lower()
+            return METRICS[last.upper()]
+        case "codec" | "centroid_search" | "auto_rebuild":
+            return last.lower()
+        case "balance":
+            return last.upper() == "ON"
         case "target_accuracy":
-            return whole_number(text, token, ACCURACY_MAX_PERCENT)
+            return whole_number(text, last, ACCURACY_MAX_PERCENT)
         case "if_exists" | "if_not_exists" | "online" | "type":
             return True
         case _:
-            return whole_number(text, token, COUNT_MAX)
+            return number_of(text, field, tokens)
+
+
+def number_of(text: str, field: str, tokens: "list[Token]") -> float:
+    """The number in a rule, in the unit that the field has."""
+    (number,) = (token for token in tokens if token.type == "NUMBER")
+    largest = BYTES_MAX if field == "memory_bytes" else COUNT_MAX
+    smallest = 0 if field in ("seed", "keep_previous") else 1
+    whole = whole_number(text, number, largest, smallest)
+    match tokens[-1].upper():
+        case "PERCENT":
+            return whole / 100
+        case "MINUTES":
+            return 60 * whole
+        case _:
+            return whole
 
 
 def unquoted(name: str) -> str:
@@ -100,13 +138,13 @@ def unquoted(name: str) -> str:
     return name[1:-1].replace('""', '"') if name.startswith('"') else str(name)
 
 
-def whole_number(text: str, token: "Token", largest: int) -> int:
-    """The number, from 1 to the largest allowed."""
+def whole_number(text: str, token: "Token", largest: int, smallest: int = 1) -> int:
+    """The number, from the smallest to the largest allowed."""
     if token.isascii() and token.isdigit() and len(token) <= DIGITS_MAX:
         number = int(token)
-        if 1 <= number <= largest:
+        if smallest <= number <= largest:
             return number
-    reason = f"expected a whole number from 1 to {largest}, got {token}"
+    reason = f"expected a whole number from {smallest} to {largest}, got {token}"
     raise complaint(text, position(token), reason)
 
 

@@ -1,6 +1,6 @@
 """An index in memory: what it was asked to be, and the generation that answers for it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from ...txn.snapshot import Snapshot
 from ...wal.catalog import GenerationRow, IndexRow, JobRow
@@ -29,6 +29,9 @@ class IndexState:
     """Replaced by the swap and by DDL, in the Committer's turn."""
     active: Generation | None = None
     """The generation that searches use; replaced by the swap, in the Committer's turn."""
+    kept: list[Generation] = field(default_factory=list)
+    """Those it replaced that a rollback can bring back, oldest first; changed by the swap, by
+    DDL in the Committer's turn, and by the Sweeper, which lets old ones go."""
     reserved: bool = False
     """Set while whoever made it builds it; the Monitor keeps off meanwhile."""
     building: bool = False

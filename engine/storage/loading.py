@@ -83,8 +83,14 @@ def load_indexes(connection: sqlite3.Connection, heads: Heads) -> list[IndexStat
         _require_metric(f"index {row.name!r}", row.metric)
         if row.table not in heads.tables:
             raise CorruptError(f"index {row.name!r} is of table {row.table}, which is not there")
+        table = heads.tables[row.table]
         if generation is not None:
-            index.active = _load_if_whole(connection, generation, heads.tables[row.table])
+            index.active = _load_if_whole(connection, generation, table)
+        for kept in by_id.values():
+            if (kept.index, kept.state) == (row.id, "kept"):
+                whole = _load_if_whole(connection, kept, table)
+                index.kept += [whole] if whole else []
+        index.kept.sort(key=lambda each: each.row.replaced_at_ns)
         found.append(index)
     return found
 
@@ -112,7 +118,7 @@ def by_partition(refs: list[SegmentRef]) -> dict[int, tuple[SegmentRef, ...]]:
 def load_generation(
     connection: sqlite3.Connection, row: GenerationRow, table: TableRow
 ) -> Generation:
-    """A generation with what it has stored, and the rows after its fold position as batches."""
+    """A generation with what it has stored; an active one with the rows after it as batches."""
     if row.codec not in CODECS:
         raise CorruptError(f"generation {row.id}: there is no codec {row.codec!r}")
     _require_metric(f"generation {row.id}", row.metric)
@@ -122,7 +128,11 @@ def load_generation(
         raise CorruptError(f"generation {row.id}: segments are missing")
     search = ExactSearch(cast("Metric", row.metric), centroids)
     generation = Generation(table.id, row, centroids, search, by_partition(refs), Delta(table.dim))
-    generation.batches = load_batches(connection, table, row.fold_vid, table.next_vid, generation)
+    generation.known_until = row.fold_vid
+    if row.state == "active":
+        generation.batches = load_batches(
+            connection, table, row.fold_vid, table.next_vid, generation
+        )
     return generation
 
 

@@ -25,7 +25,7 @@ async def test_an_emptied_table_is_rebuilt() -> None:
         assert (await table.search(points(1)[0], 1, nprobe=ALL)).ids == [0]
 
 
-@pytest.mark.parametrize("options", [{"colour": 1}, {"metric": "cosine"}, {"balance": False}])
+@pytest.mark.parametrize("options", [{"colour": 1}, {"lag": 3}])
 async def test_unknown_options_are_refused(options: dict[str, Any]) -> None:
     """An option that a rebuild does not have is named, with those that it has."""
     async with checked_db() as db:

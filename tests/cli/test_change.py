@@ -3,30 +3,7 @@
 import json
 from pathlib import Path
 
-from centroidb import Event
-from centroidb.engine.cli.change import beside
 from tests.cli.conftest import Run, errors_in
-
-
-def test_rebuild(run: Run, file: Path) -> None:
-    """`rebuild` builds the index anew, tells so on stderr, and prints the outcome."""
-    result = run("rebuild", file, "points_ivf", "--nlist", 9, "--parallel", 2, "--json")
-
-    assert result.exit_code == 0
-    assert result.stderr == "rebuilding points_ivf\n"
-    outcome = json.loads(result.stdout)
-    assert (outcome["index"], outcome["nlist"], outcome["rows"]) == ("points_ivf", 9, 400)
-    assert json.loads(run("stats", file, "points_ivf", "--json").stdout)["nlist"] == 9
-
-
-def test_beside_the_bar() -> None:
-    """Beside the bar stand the phase, how far it is, and how far it lags behind the writers."""
-    event = Event(
-        phase="catch up", fraction=0.9, rows=7, rows_total=20, lag=13, eta_s=None, elapsed_s=1.0
-    )
-
-    assert beside(event) == "catch up, 7 of 20, lag 13"
-    assert beside(None) is None
 
 
 def test_sql(run: Run, file: Path) -> None:
@@ -48,7 +25,8 @@ def test_sql_with_a_mistake(run: Run, file: Path) -> None:
 
     assert result.exit_code == 1
     assert result.stderr == (
-        "centroidb: line 1: expected REBUILD, got REBULD (did you mean REBUILD?)\n"
+        "centroidb: line 1: expected REBUILD, REORGANIZE, ROLLBACK or SET, got REBULD "
+        "(did you mean REBUILD?)\n"
         "  ALTER INDEX points_ivf REBULD ONLINE\n"
         "                         ^\n"
     )

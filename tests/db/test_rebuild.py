@@ -3,7 +3,6 @@
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -23,7 +22,7 @@ from centroidb import (
     open_db,
 )
 from centroidb.engine.actors.indexer import Indexer
-from centroidb.engine.actors.rebuild.rebuilder import Rebuilder
+from centroidb.engine.actors.rebuild.takeover import Takeover
 from centroidb.wal.blocking import substitute
 from tests.model.seam import inline
 from tests.support.databases import SMALL, checked_db, resumed
@@ -305,17 +304,17 @@ async def test_a_swap_behind_a_lag_holds_nobody_for_ever(seed: int) -> None:
 
 async def test_rows_left_by_a_swap_are_filed(monkeypatch: pytest.MonkeyPatch) -> None:
     """Rows that wait in the new generation are filed, though nobody commits any more."""
-    verify = Rebuilder._verify
+    prove = Takeover._prove
 
-    async def write_and_verify(rebuilder: Rebuilder, position: Any, generation: Any) -> None:
+    async def prove_and_write(takeover: Takeover) -> None:
+        await prove(takeover)
         await table.upsert(range(100), clustered(100, seed=2))
         await filed(index)  # in the old generation: the Indexer is at rest
-        await verify(rebuilder, position, generation)
 
     with substitute(inline(1)), trio.fail_after(60):
         async with checked_db(limits=SHORT_LAG) as db:
             table, index = await indexed(db, 200, 5)
-            monkeypatch.setattr(Rebuilder, "_verify", write_and_verify)
+            monkeypatch.setattr(Takeover, "_prove", prove_and_write)
             await index.rebuild()
             await filed(index)
             await table.upsert(1, clustered(1)[0])

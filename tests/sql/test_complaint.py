@@ -7,27 +7,27 @@ from centroidb.engine.sql import StatementError, parse
 MESSAGES = {
     "nothing": (
         "",
-        "line 1: expected ALTER, CREATE or DROP, got the end of the statement\n  \n  ^",
+        "line 1: expected ALTER, CREATE, DROP or EXPLAIN, got the end of the statement\n  \n  ^",
     ),
     "another statement": (
         "SELECT * FROM t",
         """\
-line 1: expected ALTER, CREATE or DROP, got SELECT
+line 1: expected ALTER, CREATE, DROP or EXPLAIN, got SELECT
   SELECT * FROM t
   ^""",
     ),
     "keyword misspelt": (
         "ALTER INDEX i REBUILD ONLINE PARALEL 2",
         """\
-line 1: expected PARALLEL, PARAMETERS, WITH or the end of the statement, got PARALEL \
-(did you mean PARALLEL?)
+line 1: expected DISTANCE, KEEP, MAX_DURATION, PARALLEL, PARAMETERS, THROTTLE, WITH or the end \
+of the statement, got PARALEL (did you mean PARALLEL?)
   ALTER INDEX i REBUILD ONLINE PARALEL 2
                                ^""",
     ),
     "cut short": (
         "ALTER INDEX i REBUILD -- comment\n",
         """\
-line 1: expected ONLINE, got the end of the statement
+line 1: expected ABORT, ONLINE, PAUSE or RESUME, got the end of the statement
   ALTER INDEX i REBUILD -- comment
                        ^""",
     ),
@@ -74,17 +74,18 @@ line 1: expected COSINE, DOT, EUCLIDEAN or L2, got HAMMING
                                                                        ^""",
     ),
     "a clause that only CREATE has": (
-        "ALTER INDEX i REBUILD ONLINE WITH DISTANCE L2",
+        "ALTER INDEX i REBUILD ONLINE ON t (vector)",
         """\
-line 1: expected TARGET, got DISTANCE
-  ALTER INDEX i REBUILD ONLINE WITH DISTANCE L2
-                                    ^""",
+line 1: expected DISTANCE, KEEP, MAX_DURATION, PARALLEL, PARAMETERS, THROTTLE, WITH or the end \
+of the statement, got ON
+  ALTER INDEX i REBUILD ONLINE ON t (vector)
+                               ^""",
     ),
     "an unknown parameter": (
         "ALTER INDEX i REBUILD ONLINE PARAMETERS (EFCONSTRUCTION 500)",
         """\
-line 1: expected CODEC, MIN_VECTORS_PER_PARTITION, NEIGHBOR, SAMPLES_PER_PARTITION or TYPE, \
-got EFCONSTRUCTION
+line 1: expected BALANCE, CENTROID_SEARCH, CODEC, MEMORY_BYTES, MIN_VECTORS_PER_PARTITION, \
+NEIGHBOR, SAMPLES_PER_PARTITION, SEED or TYPE, got EFCONSTRUCTION
   ALTER INDEX i REBUILD ONLINE PARAMETERS (EFCONSTRUCTION 500)
                                            ^""",
     ),

@@ -28,8 +28,11 @@ class Recorder:
     async def create_index(self, name: str, **options: Any) -> None:
         self.calls.append(("create_index", name, options))
 
-    async def rebuild(self, **options: Any) -> None:
-        self.calls.append(("rebuild", options))
+    def __getattr__(self, method: str) -> Any:
+        async def called(**options: Any) -> None:
+            self.calls.append((method, options))
+
+        return called
 
     async def drop_index(self, name: str, *, if_exists: bool = False) -> None:
         self.calls.append(("drop_index", name, if_exists))
@@ -60,6 +63,23 @@ async def test_rebuild_passes_on_what_is_said_and_no_more() -> None:
         ("index", "i"),
         ("rebuild", {"target_accuracy": 90, "parallel": 3}),
     ]
+
+
+@pytest.mark.parametrize(
+    ("statement", "method", "options"),
+    [
+        ("ALTER INDEX i REBUILD PAUSE", "pause_rebuild", {}),
+        ("ALTER INDEX i REBUILD RESUME THROTTLE 50 PERCENT", "resume_rebuild", {"throttle": 0.5}),
+        ("ALTER INDEX i REBUILD ABORT", "abort_rebuild", {}),
+        ("ALTER INDEX i ROLLBACK", "rollback", {}),
+        ("ALTER INDEX i REORGANIZE 3 PARTITIONS", "reorganize", {"partitions": 3}),
+        ("ALTER INDEX i SET KEEP PREVIOUS 0", "alter", {"keep_previous": 0}),
+        ("EXPLAIN REBUILD i", "explain_rebuild", {}),
+    ],
+)
+async def test_what_tends_an_index(statement: str, method: str, options: Any) -> None:
+    """Each statement calls one method of the index, with what it says."""
+    assert await calls(statement) == [("index", "i"), (method, options)]
 
 
 async def test_drop() -> None:

@@ -7,13 +7,62 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from centroidb.engine.sql import (
+    AbortRebuild,
     CreateIndex,
     DropIndex,
+    ExplainRebuild,
+    PauseRebuild,
     RebuildIndex,
+    Reorganize,
+    ResumeRebuild,
+    RollBack,
+    SetIndex,
     Statement,
     StatementError,
     parse,
 )
+
+MIB = 1 << 20
+STATEMENTS: dict[str, Statement] = {
+    "ALTER INDEX i REBUILD ONLINE WITH DISTANCE DOT PARAMETERS (CENTROID_SEARCH HNSW, BALANCE OFF,"
+    f" MEMORY_BYTES {64 * MIB}, SEED 0) KEEP PREVIOUS 2 THROTTLE 50 PERCENT"
+    " MAX_DURATION 2 MINUTES": (
+        RebuildIndex(
+            name="i",
+            metric="dot",
+            centroid_search="hnsw",
+            balance=False,
+            memory_bytes=64 * MIB,
+            seed=0,
+            keep_previous=2,
+            throttle=0.5,
+            max_duration=120,
+        )
+    ),
+    "alter index i rebuild online throttle 5000 rows max_duration 9": RebuildIndex(
+        name="i", throttle=5_000, max_duration=9
+    ),
+    "ALTER INDEX i REBUILD PAUSE": PauseRebuild(name="i"),
+    "ALTER INDEX i REBUILD RESUME PARALLEL 2 MAX_DURATION 30 SECONDS;": ResumeRebuild(
+        name="i", parallel=2, max_duration=30
+    ),
+    "ALTER INDEX i REBUILD ABORT": AbortRebuild(name="i"),
+    'ALTER INDEX "i" ROLLBACK PARALLEL 1': RollBack(name="i", parallel=1),
+    "ALTER INDEX i REORGANIZE": Reorganize(name="i"),
+    "ALTER INDEX i REORGANIZE 8 PARTITIONS PARALLEL 2": Reorganize(
+        name="i", partitions=8, parallel=2
+    ),
+    "ALTER INDEX i SET AUTO_REBUILD ON, KEEP PREVIOUS 0": SetIndex(
+        name="i", auto_rebuild="on", keep_previous=0
+    ),
+    "EXPLAIN REBUILD i": ExplainRebuild(name="i"),
+}
+
+
+@pytest.mark.parametrize(("text", "statement"), STATEMENTS.items())
+def test_what_tends_an_index(text: str, statement: Statement) -> None:
+    """Every clause of the statements about jobs arrives in its field, in its unit."""
+    assert parse(text) == statement
 
 
 def test_create_index_in_full() -> None:

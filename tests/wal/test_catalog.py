@@ -67,6 +67,7 @@ def running_job(index: IndexId) -> JobRow:
         held_s=8.5,
         eta_s=None,
         parallel=9,
+        throttle="0.5",
         message="",
         started_ns=10,
         updated_ns=11,
@@ -161,12 +162,33 @@ def test_the_swap_retires_the_old_generation(connection: sqlite3.Connection) -> 
     first, second, other = (catalog.insert_generation(connection, generation()) for _ in range(3))
 
     for new in (first, second):
-        catalog.set_active(connection, index, new, {"nlist": new})
+        catalog.set_active(connection, index, new, metric="dot", parameters={"nlist": new})
 
     states = {row.id: row.state for row in catalog.read_generations(connection)}
     assert states == {first: "retired", second: "active", other: "building"}
     (row,) = catalog.read_indexes(connection)
-    assert (row.active, row.parameters) == (second, {"nlist": second})
+    assert (row.active, row.metric, row.parameters) == (second, "dot", {"nlist": second})
+
+
+def test_the_swap_keeps_what_it_is_told_to(connection: sqlite3.Connection) -> None:
+    """Of the generations replaced so far only those named stay, with the time of the swap."""
+    index = catalog.insert_index(connection, "ix", TableId(1), "l2", {}, Lsn(2))
+    ids = [catalog.insert_generation(connection, generation()) for _ in range(4)]
+
+    for number, new in enumerate(ids):
+        catalog.set_active(
+            connection,
+            index,
+            new,
+            metric="l2",
+            parameters={},
+            kept=ids[max(0, number - 2) : number],
+            time_ns=100 + number,
+        )
+
+    found = catalog.read_generations(connection)
+    assert [row.state for row in found] == ["retired", "kept", "kept", "active"]
+    assert [row.replaced_at_ns for row in found] == [101, 102, 103, 0]
 
 
 @pytest.mark.parametrize(

@@ -90,15 +90,23 @@ def test_a_missing_segment_is_damage(connection: sqlite3.Connection) -> None:
 
 
 def test_listed_rows_are_those_of_all_segments(connection: sqlite3.Connection) -> None:
-    """Every row a generation lists, staged ones too, by vid, each with its crc."""
-    segments.write(connection, FIRST, [segment(0, 4, 9), segment(1, 2), segment(0, 11)])
+    """Every row a generation lists, segment by segment, each with its crc; or of some segments."""
+    first, second, third = (
+        ref.id
+        for ref in segments.write(
+            connection, FIRST, [segment(0, 4, 9), segment(1, 2), segment(0, 11)]
+        )
+    )
     segments.write(connection, SECOND, [segment(0, 7)])
 
-    listed = segments.listed_rows(connection, FIRST)
+    listed = list(segments.listed_rows(connection, FIRST))
+    middle = list(segments.listed_rows(connection, FIRST, after=first, until=second))
 
-    assert listed.vids.tolist() == [2, 4, 9, 11]
-    assert listed.crcs.tolist() == [102, 104, 109, 111]
-    assert len(segments.listed_rows(connection, GenerationId(9)).vids) == 0
+    assert sorted(each.vids.tolist() for each in listed) == [[2], [4, 9], [11]]
+    assert sorted(each.crcs.tolist() for each in listed) == [[102], [104, 109], [111]]
+    assert [each.vids.tolist() for each in middle] == [[2]]
+    assert list(segments.listed_rows(connection, FIRST, after=third)) == []
+    assert list(segments.listed_rows(connection, GenerationId(9))) == []
 
 
 def test_what_was_staged_and_not_sealed_goes(connection: sqlite3.Connection) -> None:

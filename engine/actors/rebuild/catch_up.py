@@ -1,19 +1,23 @@
-"""The catch-up phase of a build: what was committed after S0, from the log.
+"""The catch-up: what was committed after a generation's position, until little is missing.
 
     lsn      S0 ........ now
              |--- pass 1 ----|
                              |- pass 2 -|
                                         |p3|   lag small: verify, swap
 
-Each pass applies the log from the position reached to the LSN committed when it
-begins; commits go on meanwhile. When the lag does not shrink from one pass to
-the next, the writers commit faster than one build can file: the next pass holds
-them back while it runs (`State.brakes`), and says for how long.
+Each pass applies what came from the position reached to the LSN committed when it
+begins; commits go on meanwhile. A build asks the log, which it has pinned, that no
+row is missing; a rollback comes from rows alone.
+
+A pass that leaves more than seven tenths of the lag before it does not gain on the
+writers enough: from then on they are let through at seven tenths of the speed of
+that pass (`Brake`), and slower with each further such pass. So every pass leaves
+at most about seven tenths, under any write rate, and a writer waits no longer than
+the rows before it take.
 """
 
-import time
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -29,11 +33,13 @@ from ....wal.types import Lsn, Vid
 from ...index.generation import Batch, Generation
 from ...storage.folding import Writer, fold
 from ...storage.loading import block_rows, load_batches
+from ..brake import Brake
 from ..errors import JobCancelled
 from ..state import State
+from .effort import Pace
 
 SHRINKING = 0.7
-"""A pass that leaves more than this share of the lag before it does not gain on the writers."""
+"""The share of the lag before it that a pass may leave."""
 
 
 @dataclass(frozen=True)
@@ -69,16 +75,25 @@ class CatchUp:
         generation: Generation,
         position: Position,
         report: Callable[[int], Awaitable[None]],
+        *,
+        pace: Pace,
+        from_log: bool = True,
     ) -> None:
         self._state = state
         self._writer = writer
         self._generation = generation
         self._report = report
+        self._pace = pace
+        self._from_log = from_log
+        self._brake = Brake(position.table.id)
         self.position = position
         self.rows = 0
         """Rows applied."""
-        self.held_s = 0.0
+
+    @property
+    def held_s(self) -> float:
         """How long writers were held back."""
+        return self._brake.held_s
 
     def lag(self) -> int:
         """Rows committed and not yet applied."""
@@ -92,66 +107,83 @@ class CatchUp:
 
     async def run(self) -> None:
         """Apply pass after pass until the lag is small."""
-        before = self.lag()
-        hold = False
-        while True:
-            async with self.holding(hold):
+        with self._braking():
+            before = self.lag()
+            while True:
+                began_s, rows = trio.current_time(), self.rows
                 await self.apply()
-            lag = self.lag()
-            await self._report(lag)
-            if lag <= self._state.limits.catch_up_rows:
-                return
-            hold = lag > SHRINKING * before
-            before = lag
+                lag = self.lag()
+                await self._report(lag)
+                if lag <= self._state.limits.catch_up_rows:
+                    return
+                if lag > SHRINKING * before and self.rows > rows:
+                    seconds = max(1e-3, trio.current_time() - began_s)
+                    self._slow_writers((self.rows - rows) / seconds)
+                before = lag
 
-    @asynccontextmanager
-    async def holding(self, hold: bool) -> AsyncIterator[None]:
-        """Inside, writers wait, if `hold`; how long is counted."""
-        if not hold:
-            yield
-            return
-        began = time.perf_counter()
-        brake = trio.Event()
-        self._state.brakes.add(brake)
+    @contextmanager
+    def _braking(self) -> Iterator[None]:
+        """Afterwards writers go on as they like."""
+        brake = self._brake
         try:
             yield
         finally:
             self._state.brakes.discard(brake)
-            brake.set()
-            self.held_s += time.perf_counter() - began
+            brake.release()
+            self._brake = Brake(brake.table, brake.held_s)
+
+    def _slow_writers(self, rows_per_s: float) -> None:
+        """A pass went at this speed and did not gain on them."""
+        self._brake.slow_to(SHRINKING * min(rows_per_s, self._brake.rows_per_s))
+        self._state.brakes.add(self._brake)
 
     async def apply(self) -> None:
-        """Apply the log up to the LSN committed now."""
+        """Apply what came up to the LSN committed now."""
         heads, table = self._state.heads, self._table()
-        after, table_id = self.position.lsn, self.position.table.id
-        records = await self._state.pool.read(
-            lambda c: [record for record, _ in log.read(c, after, heads.lsn, table_id)]
-        )
-        _require_contiguous(records, self.position.high, table.next_vid)
+        if self._from_log:
+            await self._require_logged(heads, table)
         step = block_rows(table.dim)
         for first in range(self.position.high, table.next_vid, step):
             until = Vid(min(first + step, table.next_vid))
-            some = await self._state.pool.read(
-                partial(
-                    load_batches,
-                    table=table,
-                    first=Vid(first),
-                    until=until,
-                    generation=self._generation,
-                )
-            )
-            for batch in some:
-                await self._file(batch)
+            async with self._pace.block(until - first):
+                await self._apply_block(table, Vid(first), until)
         self.position = Position(heads, table)
+
+    async def file_batches(self) -> None:
+        """File what a generation that was active had not yet filed."""
+        generation = self._generation
+        while generation.batches:
+            batch = generation.batches[0]
+            async with self._pace.block(len(batch)):
+                await run_blocking(lambda: batch.rows)  # noqa: B023 - it is called here
+            generation.file(batch)
+
+    async def _require_logged(self, heads: Heads, table: TableRow) -> None:
+        after = self.position.lsn
+        records = await self._state.pool.read(
+            lambda c: [record for record, _ in log.read(c, after, heads.lsn, table.id)]
+        )
+        _require_contiguous(records, self.position.high, table.next_vid)
+
+    async def _apply_block(self, table: TableRow, first: Vid, until: Vid) -> None:
+        some = await self._state.pool.read(
+            partial(
+                load_batches, table=table, first=first, until=until, generation=self._generation
+            )
+        )
+        for batch in some:
+            await self._file(batch)
 
     async def _file(self, batch: Batch) -> None:
         generation = self._generation
         generation.delta.append(await run_blocking(lambda: batch.rows))
+        generation.known_until = Vid(int(batch.vids[-1]) + 1)
         self.rows += len(batch)
         if len(generation.delta) >= self._state.limits.delta_rows:
             deaths = self._state.deaths[self.position.table.id]
             slice_bytes = self._state.limits.slice_bytes
-            await fold(self._writer, generation, deaths, self.position.lsn, slice_bytes)
+            async with self._state.maintenance:
+                await fold(self._writer, generation, deaths, self.position.lsn, slice_bytes)
 
 
 def _require_contiguous(records: list[Record], first: Vid, until: Vid) -> None:

@@ -1,4 +1,4 @@
-"""How far a build is: events for who started it, a row in `jobs` for everybody else.
+"""How far a build is, as events.
 
 begin  sample  cluster        assign                 encode            catch up  verify  swap
 |      |       |              |                      |                 |         |      |
@@ -8,9 +8,6 @@ begin  sample  cluster        assign                 encode            catch up 
 import time
 from dataclasses import dataclass
 from typing import Literal
-
-from ....wal.catalog import JobKind, JobRow
-from ....wal.types import GenerationId, IndexId, JobId
 
 Phase = Literal["begin", "sample", "cluster", "assign", "encode", "catch up", "verify", "swap"]
 
@@ -55,14 +52,8 @@ class Event:
 class Progress:
     """Turns what a build has done into events. Private to the build."""
 
-    def __init__(self, index: IndexId, parallel: int, kind: JobKind = "rebuild") -> None:
-        self._index = index
-        self._parallel = parallel
-        self._kind: JobKind = kind
+    def __init__(self) -> None:
         self._began = time.monotonic()
-        self._started_ns = time.time_ns()
-        self.job = JobId(0)
-        self.generation: GenerationId | None = None
         self.held_s = 0.0
         self._fraction = 0.0
         """Of the latest event: phases may come again, but it never falls."""
@@ -71,10 +62,6 @@ class Progress:
         self._lag: tuple[float, int] | None = None
         """When the lag was last looked at, and what it was."""
         self.latest = self.event("begin", 0, 0)
-
-    def take_up(self, job: JobRow) -> None:
-        """This is the job of a build that was cut short, and it goes on."""
-        self.job, self.generation, self._started_ns = job.id, job.generation, job.started_ns
 
     def event(
         self,
@@ -118,29 +105,3 @@ class Progress:
         if self._lag is None or before is None or now <= before[0]:
             return 0.0
         return (lag - before[1]) / (now - before[0])
-
-    def row(self, state: str, message: str = "") -> JobRow:
-        """The latest event as a row of `jobs`."""
-        event = self.latest
-        return JobRow(
-            id=self.job,
-            index=self._index,
-            generation=self.generation,
-            kind=self._kind,
-            state=state,
-            phase=event.phase,
-            fraction=1.0 if state == "done" else event.fraction,
-            round=event.round,
-            rounds=event.rounds,
-            rows_done=event.rows,
-            rows_total=event.rows_total,
-            rows_per_s=event.rows_per_s,
-            lag_rows=event.lag,
-            lag_slope=event.lag_slope,
-            held_s=event.held_s,
-            eta_s=0.0 if state == "done" else event.eta_s,
-            parallel=self._parallel,
-            message=message,
-            started_ns=self._started_ns,
-            updated_ns=time.time_ns(),
-        )

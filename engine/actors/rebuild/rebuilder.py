@@ -18,7 +18,7 @@ import sqlite3
 import time
 from collections.abc import Callable
 from contextlib import aclosing
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -40,37 +40,20 @@ from ...index.parameters import IndexParameters
 from ...storage.folding import stage
 from ...storage.indexes import IndexState, Unfinished
 from ...storage.loading import by_partition, stored_centroids
-from ..blas import one_blas_thread
 from ..committer import Committer
 from ..control import BuildControl
-from ..errors import BusyError, JobCancelled
+from ..errors import JobCancelled
+from ..job import drop_unfinished
 from ..state import State
 from ..wide import leaves
 from .catch_up import CatchUp, Position
+from .effort import Effort, Pace
 from .gate import require_recall
-from .progress import Event, Phase, Progress
+from .outcome import Outcome
+from .record import JobRecord, Listener
 from .slices import BuildSlices
 from .static_phase import Assigned, StaticPhase, Step
-from .swap import Swap, verify_rows
-
-JOB_ROW_EVERY_S = 0.25
-
-Listener = Callable[[Event], None]
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What a build did. Times in seconds; `imbalance_before` is None for a first build."""
-
-    index: str
-    generation: int
-    nlist: int
-    rows: int
-    rows_caught_up: int
-    seconds: float
-    writers_held_s: float
-    imbalance_before: float | None
-    imbalance_after: float
+from .takeover import Takeover
 
 
 class Rebuilder:
@@ -83,7 +66,7 @@ class Rebuilder:
         index: IndexState,
         parameters: IndexParameters,
         *,
-        parallel: int,
+        effort: Effort,
         control: BuildControl,
         listener: Listener,
         ended: Callable[[], None],
@@ -92,43 +75,31 @@ class Rebuilder:
         self._committer = committer
         self._index = index
         self._parameters = parameters
-        self._parallel = parallel
+        self._effort = effort
+        self._pace = Pace(effort.throttle)
         self._control = control
-        self._listener = listener
         self._ended = ended
         """Tells the Indexer and the Sweeper that there may be something to do."""
-        self._progress = Progress(index.row.id, parallel)
-        self._job_row_at = 0.0
+        self._record = JobRecord(committer, index.row.id, "rebuild", effort, listener)
         self._assigned: Assigned | None = None
         """Where the static phase put the rows at S0; the gate asks."""
         self._s0: Snapshot | None = None
         """Pinned from the begin to the end of the build, or until it is taken up again."""
 
     def __repr__(self) -> str:
-        event = self._progress.latest
+        event = self._record.latest
         return f"<Rebuilder of {self._index.row.name!r}: {event.phase}, {event.fraction:.0%}>"
 
     async def run(self) -> Outcome:
-        """Build and swap. Raises BusyError, JobCancelled, RebuildRejected or a storage error."""
-        name = self._index.row.name
-        if self._index.building:
-            raise BusyError(f"index {name!r} is being built already")
-        self._index.building = True
-        self._state.builds[self._index.row.id] = self._control
-        try:
-            with self._control.scope, one_blas_thread():
-                return await self._run()
-        finally:
-            del self._state.builds[self._index.row.id]
-            self._index.building = False
-            self._control.ended.set()
-        self._state.require_open()
-        raise JobCancelled(f"the build of index {name!r} was cancelled")
+        """Build and swap; to be run as the one job on the index.
 
-    async def _run(self) -> Outcome:
+        Raises JobCancelled, RebuildRejected or a storage error.
+        """
         try:
-            await self._begin()
+            with trio.CancelScope(shield=True):  # a pause leaves a job, however early it comes
+                await self._begin()
             self._control.begun.set()
+            self._control.start_clock()
             generation = await self._static_phase()
             outcome = await self._follow_and_swap(generation)
         except BaseException as error:
@@ -149,28 +120,24 @@ class Rebuilder:
         if unfinished is not None and unfinished.row.parameters == self._parameters.to_json():
             await self._take_up(unfinished)
             return
-        if unfinished is not None:
-            self._state.give_up(self._index)
-            job = replace(unfinished.job, state="cancelled")
-            await self._committer.write(
-                partial(catalog.end_build, generation=unfinished.row.id, job=job)
-            )
+        message = "another build was begun"
+        await drop_unfinished(self._state, self._committer, self._index, message)
         await self._begin_anew()
 
     async def _take_up(self, unfinished: Unfinished) -> None:
         """Hold its S0 and clear away what was staged after its last seal."""
         self._index.unfinished = None
         self._s0, self._row = unfinished.snapshot, unfinished.row
-        self._progress.take_up(unfinished.job)
+        self._record.take_up(unfinished.job)
         self._table = self._s0.heads.tables[self._index.row.table]
-        job = self._progress.row("running")
+        job = self._record.row("running")
         await self._committer.write(partial(_resumed, row=self._row, job=job))
 
     async def _begin_anew(self) -> None:
         """Pin S0 and make it durable, in one turn: no commit and no truncation comes between."""
         row, job = await self._committer.do(self._pin, lambda written: written)
         self._row = row
-        self._progress.job, self._progress.generation = job, row.id
+        self._record.job, self._record.generation = job, row.id
 
     def _pin(self) -> Callable[[sqlite3.Connection], tuple[GenerationRow, JobId]]:
         heads = self._state.heads
@@ -183,7 +150,7 @@ class Rebuilder:
 
         def work(connection: sqlite3.Connection) -> tuple[GenerationRow, JobId]:
             row = replace(planned, id=catalog.insert_generation(connection, planned))
-            job = replace(self._progress.row("running"), generation=row.id)
+            job = replace(self._record.row("running"), generation=row.id)
             return row, catalog.put_job(connection, job)
 
         return work
@@ -221,8 +188,9 @@ class Rebuilder:
             state.visibility(self._table, self._s0.lsn),
             self._parameters,
             kept=self._slices(),
-            parallel=self._parallel,
-            report=self._report,
+            parallel=self._effort.parallel,
+            pace=self._pace,
+            report=self._record.report,
         )
         versions = await phase.versions()
         if self._row.state == "building":
@@ -286,22 +254,24 @@ class Rebuilder:
             )
 
     async def _follow_and_swap(self, generation: Generation) -> Outcome:
-        assert self._s0 is not None
-        start = Position.of(generation.row, self._table)
-        catch_up = CatchUp(self._state, self._committer, generation, start, self._report_lag)
+        catch_up = CatchUp(
+            self._state,
+            self._committer,
+            generation,
+            Position.of(generation.row, self._table),
+            self._report_lag,
+            pace=self._pace,
+        )
         old = self._index.active
         before = imbalance(old.partition_sizes()) if old is not None else None
         await catch_up.run()
-        await self._report("verify", 0, 1)
+        await self._record.report("verify", 0, 1)
         if old is not None and self._is_comparable(old, generation):
             await self._pass_gate(old, generation)
-        await self._reach_the_end(catch_up, generation)
-        swap = Swap(self._state, self._index, generation, catch_up.position, self._parameters)
-        await self._report("swap", 0, 1)
-        await self._committer.do(swap.start, swap.finish)
-        with trio.CancelScope(shield=True):  # what is swapped in is done
-            await self._report("swap", 1, 1)
-            await self._write_job_row("done")
+        await Takeover(
+            self._state, self._committer, self._index, generation, catch_up, self._record
+        ).run(self._parameters)
+        with trio.CancelScope(shield=True):
             await self._slices().clear()
         return Outcome(
             index=self._index.row.name,
@@ -309,7 +279,7 @@ class Rebuilder:
             nlist=generation.row.nlist,
             rows=generation.row.rows_at_build,
             rows_caught_up=catch_up.rows,
-            seconds=self._progress.latest.elapsed_s,
+            seconds=self._record.latest.elapsed_s,
             writers_held_s=catch_up.held_s,
             imbalance_before=before,
             imbalance_after=imbalance(generation.partition_sizes()),
@@ -330,54 +300,12 @@ class Rebuilder:
         visibility = self._state.visibility(self._table, self._s0.lsn)
         await require_recall(self._state, self._table, visibility, self._assigned, old, generation)
 
-    async def _reach_the_end(self, catch_up: CatchUp, generation: Generation) -> None:
-        """Catch up and verify, until nothing much was committed meanwhile.
-
-        The first time writers go on during verification; should that leave too
-        much to swap, they are held back the next time.
-        """
-        hold = False
-        while True:
-            await catch_up.run()
-            self._progress.held_s = catch_up.held_s
-            await self._report("verify", 0, 1)
-            async with catch_up.holding(hold):
-                if hold:
-                    await catch_up.apply()
-                await self._verify(catch_up.position, generation)
-                if catch_up.lag() <= self._state.limits.catch_up_rows:
-                    return
-            hold = True
-
-    async def _verify(self, position: Position, generation: Generation) -> None:
-        visibility = self._state.visibility(position.table, position.lsn)
-        await self._state.pool.read(lambda c: verify_rows(c, generation, position, visibility))
-
-    async def _report(
-        self,
-        phase: Phase,
-        rows: int,
-        rows_total: int,
-        *,
-        lag: int = 0,
-        rounds: tuple[int, int] = (0, 0),
-    ) -> None:
-        self._listener(self._progress.event(phase, rows, rows_total, lag=lag, rounds=rounds))
-        now = time.monotonic()
-        if now >= self._job_row_at:
-            self._job_row_at = now + JOB_ROW_EVERY_S
-            await self._write_job_row("running")
-
     async def _report_lag(self, lag: int) -> None:
-        await self._report("catch up", 0, 1, lag=lag)
-
-    async def _write_job_row(self, state: str, message: str = "") -> None:
-        row = self._progress.row(state, message)
-        await self._committer.write(lambda c: catalog.put_job(c, row))
+        await self._record.report("catch up", 0, 1, lag=lag)
 
     async def _cut_short(self, error: BaseException) -> None:
         """Keep what can go on later, drop what can not; if not now, then at the next open."""
-        generation, active = self._progress.generation, self._index.active
+        generation, active = self._record.generation, self._index.active
         swapped = active is not None and active.row.id == generation
         if generation and not swapped and self._state.failed is None:
             with trio.CancelScope(shield=True), contextlib.suppress(CentroiDBError):
@@ -386,12 +314,12 @@ class Rebuilder:
 
     def _can_go_on(self, error: BaseException) -> bool:
         """Whether the build was cut short from outside, and nobody wants it gone."""
-        if self._control.given_up or self._index.row.id not in self._state.indexes:
+        if self._control.asked == "cancelled" or self._index.row.id not in self._state.indexes:
             return False
         return _consists_of(error, trio.Cancelled) or isinstance(error, DiskFullError)
 
     async def _keep(self) -> None:
-        job = self._progress.row("interrupted")
+        job = self._record.row(self._control.ending)
         row = await self._committer.write(lambda c: _interrupted(c, self._row.id, job))
         assert self._s0 is not None
         self._index.unfinished, self._s0 = Unfinished(row, job, self._s0, trio.current_time()), None
@@ -399,7 +327,7 @@ class Rebuilder:
     async def _drop(self, error: BaseException) -> None:
         cancelled = _consists_of(error, trio.Cancelled, JobCancelled)
         state = "cancelled" if cancelled else "failed"
-        job = self._progress.row(state, "" if cancelled else str(error))
+        job = self._record.row(state, "" if cancelled else str(error))
         await self._committer.write(partial(catalog.end_build, generation=self._row.id, job=job))
         self._state.abandoned.append(self._row.id)
         self._ended()

@@ -33,12 +33,13 @@ from ....wal.segments import StoredSegment
 from ....wal.types import Vid
 from ...index.centroids import CentroidSearch, make_search
 from ...index.distance import Metric, index_space
-from ...index.kmeans import ROUNDS, KMeans, default_nlist
+from ...index.kmeans import BLOCK_ROWS, ROUNDS, KMeans, Partial, default_nlist
 from ...index.parameters import IndexParameters
 from ...index.segment import encode_segment
 from ...storage.blocks import packed
 from ...storage.loading import block_rows
 from ..wide import each
+from .effort import Pace
 from .progress import Phase
 from .slices import BuildSlices
 
@@ -92,6 +93,7 @@ class StaticPhase:
         *,
         kept: BuildSlices,
         parallel: int,
+        pace: Pace,
         report: Report,
     ) -> None:
         self._pool = pool
@@ -100,6 +102,7 @@ class StaticPhase:
         self._visibility = visibility
         self._parameters = parameters
         self._parallel = parallel
+        self._pace = pace
         self._report = report
         self._done = 0
         """Rows done in the phase under way."""
@@ -133,15 +136,17 @@ class StaticPhase:
             means.restore(last)
         while not means.done:
             blocks = list(means.blocks())
-            partials = await each(
-                self._parallel, blocks, lambda block: run_blocking(means.partial, block)
-            )
+            partials = await each(self._parallel, blocks, partial(self._partial, means))
             await run_blocking(means.advance, partials)
             await self._kept.keep_round(means.state)
             a_round = sum(len(part.labels) for part in partials)
             rounds = (means.round, means.rounds)
             await self._report("cluster", a_round * means.round, a_round * rounds[1], rounds=rounds)
         return means.centroids
+
+    async def _partial(self, means: KMeans, block: int) -> Partial:
+        async with self._pace.block(BLOCK_ROWS):
+            return await run_blocking(means.partial, block)
 
     async def _means(self, versions: Versions) -> KMeans:
         """k-means before its first round."""
@@ -219,8 +224,9 @@ class StaticPhase:
         spans: list[Span],
     ) -> tuple[NDArray[np.int32], NDArray[np.float64]]:
         async def assign_span(span: Span) -> tuple[NDArray[np.int32], float]:
-            block = await self._read_span(versions.vids[slice(*span)])
-            centroids, squared = await run_blocking(search.assign, block.vectors)
+            async with self._pace.block(span[1] - span[0]):
+                block = await self._read_span(versions.vids[slice(*span)])
+                centroids, squared = await run_blocking(search.assign, block.vectors)
             self._done += len(centroids)
             await self._report("assign", self._done, len(versions.vids))
             return centroids, float(np.sqrt(squared).sum())
@@ -272,7 +278,8 @@ class StaticPhase:
             segment = encode_segment(codec, metric, centroids[centroid], vids, crcs, vectors)
             return packed(centroid, segment)
 
-        encoded = await run_blocking(lambda: [encode_piece(*piece) for piece in group])
+        async with self._pace.block(len(positions)):
+            encoded = await run_blocking(lambda: [encode_piece(*piece) for piece in group])
         self._done += len(positions)
         await self._report("encode", self._done, len(assigned.centroids))
         return encoded

@@ -1,24 +1,21 @@
-"""Verification and the swap: one turn of the Committer in which the new generation takes over.
+"""The swap: one turn of the Committer in which another generation takes over.
 
-    verified at P:  rows listed by the generation == rows of the table, by their sums
+    verified at P:  rows listed by the generation == rows of the table (`proof`)
     the turn:       sum at P + log (P, now] == sum of the table now
                     UPDATE indexes SET active = new          one transaction
                     index.active = new                       one reference
                     rows after P are its first batches
 
-The sums are over hash(vid, crc) of every live row, so a row that the build lost,
-listed twice or mixed up with another can not pass.
+The one that was active is kept for a rollback if that was asked for, else retired.
 """
 
 import sqlite3
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-import numpy as np
-
-from ....txn.deaths import Visibility
-from ....wal import catalog, log, rows, segments
-from ....wal.catalog import TableRow
+from ....wal import catalog, log, rows
+from ....wal.catalog import GenerationState, TableRow
 from ....wal.checksum import RowSum
 from ....wal.types import Lsn, Vid
 from ...index.generation import Batch, Generation
@@ -28,28 +25,6 @@ from ...storage.loading import load_batches
 from ..errors import JobCancelled, RebuildRejected
 from ..state import State
 from .catch_up import Position
-
-
-def verify_rows(
-    connection: sqlite3.Connection,
-    generation: Generation,
-    position: Position,
-    visibility: Visibility,
-) -> None:
-    """Raise RebuildRejected unless the generation lists exactly the rows live at `position`."""
-    listed = segments.listed_rows(connection, generation.row.id)
-    delta = generation.delta.view()
-    vids = np.concatenate([listed.vids, delta.vids])
-    crcs = np.concatenate([listed.crcs, delta.crcs])
-    if np.any(vids[1:] <= vids[:-1]):
-        raise RebuildRejected(f"generation {generation.row.id} lists a row twice; it is dropped")
-    seen = visibility(vids)
-    found = RowSum.of(vids, crcs) if seen is None else RowSum.of(vids[seen], crcs[seen])
-    if found != position.table.sum:
-        raise RebuildRejected(
-            f"generation {generation.row.id}: the rows it lists are not those of table "
-            f"{position.table.name!r} at LSN {position.lsn}; it is dropped"
-        )
 
 
 @dataclass(frozen=True)
@@ -68,34 +43,61 @@ class Swap:
         table = heads.tables.get(self.position.table.id)
         if table is None or self.index.row.id not in self.state.indexes:
             raise JobCancelled(f"index {self.index.row.name!r} was dropped during the build")
-        return SwapWork(self, table, heads.lsn)
+        return SwapWork(self, table, heads.lsn, self._kept())
 
-    def finish(self, batches: Sequence[Batch]) -> None:
+    def _kept(self) -> list[Generation]:
+        """Those that a rollback can bring back from now on, oldest first."""
+        others = [each for each in self.index.kept if each is not self.generation]
+        if self.index.active is not None:
+            others.append(self.index.active)
+        return others[-self.parameters.keep_previous :] if self.parameters.keep_previous else []
+
+    def finish(self, done: "Swapped") -> None:
         """In the turn: the new generation answers from here on."""
-        old = self.index.active
+        index, generation, old = self.index, self.generation, self.index.active
+        replaced = [*index.kept, old] if old is not None else index.kept
+        leaving = [each for each in replaced if each not in (*done.kept, generation)]
         if old is not None:
-            self.state.retired.append(old)
-        elif self.index.row.active is not None:  # it was damaged, and never loaded
-            self.state.abandoned.append(self.index.row.active)
-        self.generation.batches.extend(batches)
-        self.generation.row = replace(self.generation.row, state="active")
-        parameters = self.parameters.to_json()
-        self.index.row = replace(
-            self.index.row, active=self.generation.row.id, parameters=parameters
+            state: GenerationState = "kept" if old in done.kept else "retired"
+            old.row = replace(old.row, state=state, replaced_at_ns=done.time_ns)
+            old.known_until = done.high
+        self.state.retired.extend(leaving)
+        if old is None and index.row.active is not None:  # it was damaged, and never loaded
+            self.state.abandoned.append(index.row.active)
+        generation.batches.extend(done.batches)
+        generation.row = replace(generation.row, state="active")
+        index.row = replace(
+            index.row,
+            active=generation.row.id,
+            metric=self.parameters.metric,
+            parameters=self.parameters.to_json(),
         )
-        self.index.active = self.generation
+        index.kept, index.active = done.kept, generation
         self.state.wake_writers()
 
 
 @dataclass(frozen=True)
+class Swapped:
+    """What the writing thread did."""
+
+    batches: Sequence[Batch]
+    """The rows after the position."""
+    kept: list[Generation]
+    high: Vid
+    """The one before knows every row below."""
+    time_ns: int
+
+
+@dataclass(frozen=True)
 class SwapWork:
-    """What the writing thread does; returns the rows that became the first batches."""
+    """What the writing thread does."""
 
     swap: Swap
     table: TableRow
     now: Lsn
+    kept: list[Generation]
 
-    def __call__(self, connection: sqlite3.Connection) -> list[Batch]:
+    def __call__(self, connection: sqlite3.Connection) -> Swapped:
         position, generation = self.swap.position, self.swap.generation
         expected = position.table.sum + self._changes(connection)
         if expected != self.table.sum:
@@ -106,11 +108,18 @@ class SwapWork:
         batches = load_batches(
             connection, self.table, position.high, self.table.next_vid, generation
         )
+        time_ns = time.time_ns()
         catalog.set_seal(connection, generation.row.id, generation.row.seal)
         catalog.set_active(
-            connection, self.swap.index.row.id, generation.row.id, self.swap.parameters.to_json()
+            connection,
+            self.swap.index.row.id,
+            generation.row.id,
+            metric=self.swap.parameters.metric,
+            parameters=self.swap.parameters.to_json(),
+            kept=[each.row.id for each in self.kept],
+            time_ns=time_ns,
         )
-        return batches
+        return Swapped(batches, self.kept, self.table.next_vid, time_ns)
 
     def _changes(self, connection: sqlite3.Connection) -> RowSum:
         """What the log says happened to the table's sum since the position."""

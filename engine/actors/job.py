@@ -1,0 +1,55 @@
+"""One job at a time on an index: a rebuild, a reorganization or a rollback."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from functools import partial
+from typing import TypeVar
+
+from ...wal import catalog
+from ..storage.folding import Writer
+from ..storage.indexes import IndexState
+from .blas import one_blas_thread
+from .control import BuildControl
+from .errors import BusyError, JobCancelled, JobPaused
+from .state import State
+
+T = TypeVar("T")
+
+
+async def run_alone(
+    state: State, index: IndexState, control: BuildControl, job: Callable[[], Awaitable[T]]
+) -> T:
+    """Run the job on the index; it ends when `control` says so.
+
+    Raises BusyError while there is another; ClosedError, JobPaused or JobCancelled when it
+    was told to end.
+    """
+    if index.building:
+        raise BusyError(f"index {index.row.name!r} is being built already")
+    index.building = True
+    state.builds[index.row.id] = control
+    try:
+        with control.scope, one_blas_thread():
+            return await job()
+    finally:
+        del state.builds[index.row.id]
+        index.building = False
+        control.ended.set()
+    state.require_open()
+    raise _ended(index.row.name, control)
+
+
+async def drop_unfinished(state: State, writer: Writer, index: IndexState, message: str) -> None:
+    """What a build that was cut short has kept goes; its job says why."""
+    unfinished = index.unfinished
+    if unfinished is not None:
+        state.give_up(index)
+        job = replace(unfinished.job, state="cancelled", message=message)
+        await writer.write(partial(catalog.end_build, generation=unfinished.row.id, job=job))
+
+
+def _ended(index: str, control: BuildControl) -> JobPaused | JobCancelled:
+    if control.ending == "paused":
+        statement = f'ALTER INDEX "{index}" REBUILD RESUME'
+        return JobPaused(f"the build of index {index!r} was paused; it goes on with {statement}")
+    return JobCancelled(f"the build of index {index!r} was cancelled")

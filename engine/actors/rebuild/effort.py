@@ -1,0 +1,60 @@
+"""How much a build may take: how wide it is, and how fast it may go.
+
+    blocks    [==]      [===]     [==]           of the work, each some milliseconds
+    turns     |---------|--------------|         a block pays for itself, then the next may begin
+
+What a build makes does not depend on any of this.
+"""
+
+import json
+import math
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+import trio
+
+Throttle = float | int
+"""A float is a share of one core, an int is rows a second."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Effort:
+    """What a caller grants."""
+
+    parallel: int
+    """Worker threads."""
+    throttle: Throttle | None = None
+    """None: as fast as it can."""
+    max_duration_s: float = math.inf
+    """Then it is paused."""
+
+    @property
+    def throttle_json(self) -> str:
+        """The throttle as a job's row keeps it."""
+        return json.dumps(self.throttle)
+
+
+class Pace:
+    """Holds the blocks of one build to its throttle. Used by all its workers on the event loop."""
+
+    def __init__(self, throttle: Throttle | None) -> None:
+        self._throttle = throttle
+        self._free_at_s = -math.inf
+        """When the next block may begin, by trio's clock."""
+
+    @asynccontextmanager
+    async def block(self, rows: int) -> AsyncIterator[None]:
+        """Work on so many rows; leaving it waits until the work is paid for."""
+        began_s = trio.current_time()
+        yield
+        if self._throttle is not None:
+            cost_s = self._cost_s(rows, trio.current_time() - began_s)
+            self._free_at_s = max(self._free_at_s, began_s) + cost_s
+            await trio.sleep_until(self._free_at_s)
+
+    def _cost_s(self, rows: int, busy_s: float) -> float:
+        assert self._throttle is not None
+        if isinstance(self._throttle, float):
+            return busy_s / self._throttle
+        return rows / self._throttle

@@ -1,0 +1,140 @@
+"""A rollback: the generation that was replaced last takes over again.
+
+    vid    1 ........ known_until .......... now
+           |  kept generation  |  catch-up: rows that came since
+    lsn                        S  catch-up goes on from rows | verify | swap
+
+A kept generation holds no log: the rows it misses are in the table, and those that
+ended are in the deaths, as for every generation. The proof before the swap is that of
+a rebuild. The generation that was active is kept in turn, so a second rollback undoes
+the first. Cut short, a rollback has changed nothing: what it folded stays in the kept
+generation, where the next one finds it.
+"""
+
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+
+import trio
+
+from ....txn.head import Heads
+from ....txn.snapshot import Snapshot
+from ....wal.errors import CentroiDBError, NotFoundError
+from ...index.generation import Generation
+from ...index.health import imbalance
+from ...index.parameters import IndexParameters
+from ...storage.indexes import IndexState
+from ..committer import Committer
+from ..errors import JobCancelled
+from ..state import State
+from .catch_up import CatchUp, Position
+from .effort import Effort, Pace
+from .outcome import Outcome
+from .record import JobRecord, Listener
+from .takeover import Takeover
+
+
+class Rollback:
+    """See the module; to be run as the one job on the index."""
+
+    def __init__(
+        self,
+        state: State,
+        committer: Committer,
+        index: IndexState,
+        effort: Effort,
+        listener: Listener,
+    ) -> None:
+        self._state = state
+        self._committer = committer
+        self._index = index
+        self._pace = Pace(effort.throttle)
+        self._record = JobRecord(committer, index.row.id, "rollback", effort, listener)
+
+    async def run(self) -> Outcome:
+        """Swap the newest kept generation in. NotFoundError when none is kept."""
+        name = self._index.row.name
+        if not self._index.kept:
+            raise NotFoundError(
+                f"index {name!r}: no generation is kept; a rebuild with keep_previous keeps one"
+            )
+        generation = self._index.kept[-1]
+        self._record.generation = generation.row.id
+        await self._record.begin()
+        try:
+            with self._log_held():
+                return await self._take_over(generation)
+        except BaseException as error:
+            await self._note(error)
+            raise
+
+    @contextmanager
+    def _log_held(self) -> Iterator[Snapshot]:
+        """What is committed from now on stays in the log, and what ends from now on in the file."""
+        snapshot = self._state.snapshots.open(self._state.heads, math.inf)
+        self._state.log_pins.add(snapshot)
+        try:
+            yield snapshot
+        finally:
+            self._state.log_pins.discard(snapshot)
+            self._state.snapshots.close(snapshot)
+
+    async def _take_over(self, generation: Generation) -> Outcome:
+        catch_up = CatchUp(
+            self._state,
+            self._committer,
+            generation,
+            self._position(generation),
+            self._report_lag,
+            pace=self._pace,
+            from_log=False,
+        )
+        before = self._index.active
+        await catch_up.file_batches()
+        await Takeover(
+            self._state, self._committer, self._index, generation, catch_up, self._record
+        ).run(self._parameters(generation))
+        return Outcome(
+            index=self._index.row.name,
+            generation=generation.row.id,
+            nlist=generation.row.nlist,
+            rows=generation.row.rows_at_build,
+            rows_caught_up=catch_up.rows,
+            seconds=self._record.latest.elapsed_s,
+            writers_held_s=catch_up.held_s,
+            imbalance_before=imbalance(before.partition_sizes()) if before else None,
+            imbalance_after=imbalance(generation.partition_sizes()),
+        )
+
+    def _position(self, generation: Generation) -> Position:
+        table = self._state.heads.tables.get(self._index.row.table)
+        if table is None:
+            raise JobCancelled(f"the table of index {self._index.row.name!r} was dropped")
+        heads = Heads(generation.row.fold_lsn)
+        return Position(heads, replace(table, next_vid=generation.known_until))
+
+    def _parameters(self, generation: Generation) -> IndexParameters:
+        """Those of the generation; how the index is kept and watched stays as it is."""
+        now = self._index.parameters
+        return replace(
+            IndexParameters.from_json(generation.row.parameters),
+            keep_previous=now.keep_previous,
+            keep_previous_s=now.keep_previous_s,
+            auto_rebuild=now.auto_rebuild,
+        )
+
+    async def _report_lag(self, lag: int) -> None:
+        await self._record.report("catch up", 0, 1, lag=lag)
+
+    async def _note(self, error: BaseException) -> None:
+        """Write down how it ended, if the file can still be written."""
+        cancelled = isinstance(error, trio.Cancelled | JobCancelled)
+        with trio.CancelScope(shield=True):
+            try:
+                await self._record.write(
+                    "cancelled" if cancelled else "failed", "" if cancelled else str(error)
+                )
+            except CentroiDBError:
+                if self._state.failed is None and not self._state.closing:
+                    raise

@@ -1,0 +1,93 @@
+"""The end of a rebuild, and of a rollback: proven to be whole, then swapped in.
+
+    catch up | sum up what is stored | catch up | verify | swap
+             |  others go on writing            |  short |
+
+Writers are never held for the proof; the catch-up before the swap may slow them.
+"""
+
+from functools import partial
+
+import trio
+
+from ...index.generation import Generation
+from ...index.parameters import IndexParameters
+from ...storage.indexes import IndexState
+from ..committer import Committer
+from ..state import State
+from .catch_up import CatchUp
+from .proof import Stored, sum_stored, verify_rows
+from .record import JobRecord
+from .swap import Swap
+
+
+class Takeover:
+    """Private to the job that makes `generation` ready."""
+
+    def __init__(
+        self,
+        state: State,
+        committer: Committer,
+        index: IndexState,
+        generation: Generation,
+        catch_up: CatchUp,
+        record: JobRecord,
+    ) -> None:
+        self._state = state
+        self._committer = committer
+        self._index = index
+        self._generation = generation
+        self._catch_up = catch_up
+        self._record = record
+
+    async def run(self, parameters: IndexParameters) -> None:
+        """Swap the generation in; the index is then what `parameters` say.
+
+        Raises RebuildRejected when it does not list exactly the rows of the table.
+        """
+        await self._prove()
+        swap = Swap(self._state, self._index, self._generation, self._catch_up.position, parameters)
+        await self._record.report("swap", 0, 1)
+        await self._committer.do(swap.start, swap.finish)
+        with trio.CancelScope(shield=True):  # what is swapped in is done
+            await self._record.report("swap", 1, 1)
+            await self._record.write("done")
+
+    async def _prove(self) -> None:
+        """Once more if a compaction came between: it moves rows to newer segments."""
+        generation, maintenance = self._generation, self._state.maintenance
+        while True:
+            await self._catch_up.run()
+            await self._record.report("verify", 0, 1)
+            async with maintenance:
+                version, stored = generation.version, await self._sum_stored()
+            await self._catch_up.run()
+            self._record.held(self._catch_up.held_s)
+            async with maintenance:
+                if version == generation.version:
+                    return await self._verify(stored)
+
+    async def _sum_stored(self) -> Stored:
+        position = self._catch_up.position
+        visibility = self._state.visibility(position.table, position.lsn)
+        return await self._state.pool.read(
+            partial(
+                sum_stored,
+                generation=self._generation,
+                position=position,
+                visibility=visibility,
+            )
+        )
+
+    async def _verify(self, stored: Stored) -> None:
+        position = self._catch_up.position
+        visibility = self._state.visibility(position.table, position.lsn)
+        await self._state.pool.read(
+            partial(
+                verify_rows,
+                generation=self._generation,
+                stored=stored,
+                position=position,
+                visibility=visibility,
+            )
+        )
