@@ -9,6 +9,7 @@ import pytest
 import trio
 
 from centroidb import BusyError, Database, InputError, NotFoundError, RebuildRejected
+from centroidb.engine.db.options import RebuildOptions
 from centroidb.engine.index.distance import Metric
 from centroidb.engine.index.parameters import IndexParameters
 from tests.support.databases import SMALL, checked_db, resumed
@@ -107,22 +108,62 @@ class Rebuild:
     name: str
     nlist: int | None
     parallel: int
+    keep_previous: int
     wait: bool
 
     async def run(self, world: World) -> None:
         """It takes over, unless it is busy or finds less."""
         if self.name not in world.indexes:
             return
+        options: RebuildOptions = {
+            "nlist": self.nlist,
+            "parallel": self.parallel,
+            "keep_previous": self.keep_previous,
+        }
         if not self.wait:
-            await world.start_build(self.name, self.nlist, self.parallel)
+            await world.start_build(self.name, options)
             return
         index = await world.index(self.name)
         try:
-            await index.rebuild(nlist=self.nlist, parallel=self.parallel)
+            await index.rebuild(**options)
         except BusyError:
             pass  # with a build that was started before
         except RebuildRejected as rejection:
             require_by_recall(rejection)
+
+
+@dataclass(frozen=True)
+class RollBack:
+    """Bring back what a rebuild has replaced."""
+
+    name: str
+
+    async def run(self, world: World) -> None:
+        """It takes over, if there is one, and nobody builds."""
+        if self.name in world.indexes:
+            with suppress(BusyError, NotFoundError):
+                await (await world.index(self.name)).rollback()
+
+
+@dataclass(frozen=True)
+class PauseBuild:
+    """Pause a build, or go on with one."""
+
+    name: str
+    resume: bool
+
+    async def run(self, world: World) -> None:
+        """Whoever waits for the build is told; what was done of it is kept."""
+        if self.name not in world.indexes:
+            return
+        index = await world.index(self.name)
+        with suppress(BusyError, NotFoundError, InputError):
+            if self.resume:
+                with suppress(RebuildRejected):
+                    await index.resume_rebuild()
+            else:
+                world.doom_builds(self.name)
+                await index.pause_rebuild()
 
 
 @dataclass(frozen=True)

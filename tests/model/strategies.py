@@ -14,8 +14,10 @@ from .indexing import (
     DropTable,
     FinishBuilds,
     Pass,
+    PauseBuild,
     Rebuild,
     Reopen,
+    RollBack,
     Vacuum,
 )
 from .reading import ALL, Ask, AskAgain, Compare, Hold, LetGo
@@ -97,13 +99,20 @@ transacting = st.one_of(
     st.builds(Rollback, which),
 )
 rebuilds = st.builds(
-    Rebuild, st.sampled_from(INDEXES), nlists, st.sampled_from([1, 2, 4]), st.booleans()
+    Rebuild,
+    st.sampled_from(INDEXES),
+    nlists,
+    st.sampled_from([1, 2, 4]),
+    st.integers(0, 2),
+    st.booleans(),
 )
 indexing = st.one_of(
     st.builds(CreateIndex, st.sampled_from(INDEXES), tables, metrics, nlists, st.integers(0, 3)),
     rebuilds,
     rebuilds,
     rebuilds,
+    st.builds(RollBack, st.sampled_from(INDEXES)),
+    st.builds(PauseBuild, st.sampled_from(INDEXES), st.booleans()),
     st.builds(FinishBuilds),
     st.builds(CancelBuild, which),
     st.builds(Pass, st.integers(1, 300)),

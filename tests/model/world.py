@@ -13,11 +13,13 @@ from centroidb import (
     Database,
     Index,
     JobCancelled,
+    JobPaused,
     NotFoundError,
     RebuildRejected,
     Snapshot,
     Table,
 )
+from centroidb.engine.db.options import RebuildOptions
 from centroidb.engine.index.codec import CodecName
 from centroidb.engine.index.distance import Metric
 from centroidb.engine.index.parameters import CentroidSearchKind
@@ -154,26 +156,30 @@ class World:
     def forget_index(self, name: str) -> None:
         """It was dropped: builds of it end."""
         del self.indexes[name]
+        self.doom_builds(name)
+
+    def doom_builds(self, name: str) -> None:
+        """Builds of this index may end without a result from now on."""
         for build in self.builds:
             build.doomed = build.doomed or build.index == name
 
-    async def start_build(self, name: str, nlist: int | None, parallel: int) -> None:
+    async def start_build(self, name: str, options: RebuildOptions) -> None:
         """Rebuild an index while other operations run."""
         assert self._nursery is not None
         build = Build(name)
         self.builds.append(build)
         index = await self.index(name)
-        self._nursery.start_soon(self._build, build, index, nlist, parallel)
+        self._nursery.start_soon(self._build, build, index, options)
 
-    async def _build(self, build: Build, index: Index, nlist: int | None, parallel: int) -> None:
+    async def _build(self, build: Build, index: Index, options: RebuildOptions) -> None:
         try:
             with build.scope:
-                await index.rebuild(nlist=nlist, parallel=parallel)
+                await index.rebuild(**options)
         except BusyError:
             pass  # another build of it goes on
         except RebuildRejected as rejection:
             require_by_recall(rejection)
-        except (JobCancelled, ClosedError, NotFoundError):
+        except (JobCancelled, JobPaused, ClosedError, NotFoundError):
             assert build.doomed, f"the build of {build.index} ended for no reason"
         finally:
             build.done.set()

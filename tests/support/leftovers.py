@@ -9,7 +9,8 @@ from centroidb import Database
 _QUERIES = {
     "generation {} is nobody's": (
         "SELECT id FROM generations WHERE id NOT IN "
-        "(SELECT active FROM indexes WHERE active IS NOT NULL AND dropped_lsn IS NULL)"
+        "(SELECT active FROM indexes WHERE active IS NOT NULL AND dropped_lsn IS NULL) "
+        "AND (state != 'kept' OR index_id NOT IN (SELECT id FROM indexes))"
     ),
     "segment {} is of no generation": (
         "SELECT id FROM partitions WHERE generation NOT IN (SELECT id FROM generations)"
@@ -48,7 +49,8 @@ def _unknown_rows(connection: sqlite3.Connection) -> list[str]:
     found = []
     for segment, table, vids in connection.execute(
         "SELECT p.id, i.table_id, p.vids FROM partitions p "
-        "JOIN generations g ON g.id = p.generation JOIN indexes i ON i.active = g.id"
+        "JOIN generations g ON g.id = p.generation "
+        "JOIN indexes i ON i.active = g.id OR i.id = g.index_id AND g.state = 'kept'"
     ).fetchall():
         stored = {row[0] for row in connection.execute(f"SELECT vid FROM rows_{table:d}")}
         gone = set(np.frombuffer(vids, "<i8").tolist()) - stored

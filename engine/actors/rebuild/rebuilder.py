@@ -309,28 +309,35 @@ class Rebuilder:
         swapped = active is not None and active.row.id == generation
         if generation and not swapped and self._state.failed is None:
             with trio.CancelScope(shield=True), contextlib.suppress(CentroiDBError):
-                await (self._keep() if self._can_go_on(error) else self._drop(error))
+                await self._committer.do(partial(self._put_away, error), self._put_away_done)
         self._let_go()
+
+    def _put_away(self, error: BaseException) -> Callable[[sqlite3.Connection], Unfinished | None]:
+        """In the turn, so that no drop comes between: whether it goes on, and what is written."""
+        assert self._s0 is not None
+        build, snapshot = self._row.id, self._s0
+        if self._can_go_on(error):
+            job = self._record.row(self._control.ending)
+            now_s = trio.current_time()
+            return lambda c: Unfinished(_interrupted(c, build, job), job, snapshot, now_s)
+        cancelled = _consists_of(error, trio.Cancelled, JobCancelled)
+        state = "cancelled" if cancelled else "failed"
+        job = self._record.row(state, "" if cancelled else str(error))
+        return lambda c: catalog.end_build(c, build, job)
+
+    def _put_away_done(self, unfinished: Unfinished | None) -> None:
+        self._index.unfinished = unfinished
+        if unfinished is not None:
+            self._s0 = None
+        else:
+            self._state.abandoned.append(self._row.id)
+            self._ended()
 
     def _can_go_on(self, error: BaseException) -> bool:
         """Whether the build was cut short from outside, and nobody wants it gone."""
         if self._control.asked == "cancelled" or self._index.row.id not in self._state.indexes:
             return False
         return _consists_of(error, trio.Cancelled) or isinstance(error, DiskFullError)
-
-    async def _keep(self) -> None:
-        job = self._record.row(self._control.ending)
-        row = await self._committer.write(lambda c: _interrupted(c, self._row.id, job))
-        assert self._s0 is not None
-        self._index.unfinished, self._s0 = Unfinished(row, job, self._s0, trio.current_time()), None
-
-    async def _drop(self, error: BaseException) -> None:
-        cancelled = _consists_of(error, trio.Cancelled, JobCancelled)
-        state = "cancelled" if cancelled else "failed"
-        job = self._record.row(state, "" if cancelled else str(error))
-        await self._committer.write(partial(catalog.end_build, generation=self._row.id, job=job))
-        self._state.abandoned.append(self._row.id)
-        self._ended()
 
 
 def _interrupted(
