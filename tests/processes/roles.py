@@ -95,6 +95,22 @@ async def _vacuum(db: Database) -> None:
         await db.vacuum()
 
 
+def rebuild_slowly(path: str, pipe: Connection) -> None:
+    """Rebuild at some rows a second until a message comes; then pause, and close."""
+
+    async def building() -> None:
+        async with open_db(path, limits=SMALL) as db:
+            index = await db.index("ix")
+            async with index.rebuilding(throttle=ACCOUNTS) as job:
+                await anext(aiter(job))
+                pipe.send("building")
+                await trio.to_thread.run_sync(pipe.recv)
+                await job.pause()
+
+    trio.run(building)
+    pipe.send("closed")
+
+
 def hold(path: str, pipe: Connection) -> None:
     """Open for writing and do nothing until a message comes."""
 
