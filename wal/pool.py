@@ -3,12 +3,13 @@
 A reader holds a SQLite read transaction only for one call, and each call is
 short by construction. Even so, a WAL that always has *some* reader never
 resets and grows without end. So once in a while the gate closes: new calls
-wait, running ones drain, one checkpoint completes, the gate opens.
+wait, running ones drain, one checkpoint completes, the gate opens. Writing goes
+on while they drain.
 
-    calls    ==  ===   ==|      |===  ==
-               ==   === =|      |==  ===
-    gate     open        closed  open
-    writer                 ckpt
+    calls    ==  ===   ==|===       |===  ==
+               ==   === =|=         |==  ===
+    gate     open        closed     open
+    writer   .. .  . .. . .  .. ckpt . ..
 """
 
 import math
@@ -38,8 +39,8 @@ class ReaderPool:
         """Calls in a worker thread now."""
         self._gate = trio.Event()
         """Set while the gate is open."""
-        self._drained = trio.Event()
-        """Set when the gate is closed and the last running call has ended."""
+        self._on_drained: Callable[[], None] = _nothing
+        """Called when the gate is closed and the last running call has ended."""
         self._gate.set()
         self.closed = False
 
@@ -59,8 +60,8 @@ class ReaderPool:
                 return await self._read(fn)
             finally:
                 self._running -= 1
-                if self._running == 0:
-                    self._drained.set()
+                if self.is_drained:
+                    self._on_drained()
 
     @asynccontextmanager
     async def _slot(self) -> AsyncIterator[None]:
@@ -80,16 +81,33 @@ class ReaderPool:
         finally:
             self._idle.append(connection)
 
+    @property
+    def is_drained(self) -> bool:
+        """Whether the gate is closed and no call runs."""
+        return not self._gate.is_set() and not self._running
+
+    def close_gate(self, on_drained: Callable[[], None]) -> None:
+        """Calls wait from now on, until `open_gate`; `on_drained` is called when none runs."""
+        if self._gate.is_set():
+            self._gate = trio.Event()
+        self._on_drained = on_drained
+        if self.is_drained:
+            on_drained()
+
+    def open_gate(self) -> None:
+        """Calls go on; harmless when it is open."""
+        self._gate.set()
+
     @asynccontextmanager
     async def drained(self) -> AsyncIterator[None]:
         """Inside, no reader runs; calls that come meanwhile wait."""
-        self._gate, self._drained = trio.Event(), trio.Event()
+        empty = trio.Event()
+        self.close_gate(empty.set)
         try:
-            if self._running:
-                await self._drained.wait()
+            await empty.wait()
             yield
         finally:
-            self._gate.set()
+            self.open_gate()
 
     async def aclose(self) -> None:
         """Let running calls end, close the connections; later calls raise ClosedError."""
@@ -98,6 +116,10 @@ class ReaderPool:
             async with self.drained():
                 idle, self._idle = self._idle, []
                 await run_blocking(_close_all, idle)
+
+
+def _nothing() -> None:
+    pass
 
 
 def _in_transaction(connection: sqlite3.Connection, fn: Callable[[sqlite3.Connection], T]) -> T:

@@ -7,7 +7,9 @@ however many waited.
     inbox     c1 c2 chore c3 ...
     turn 1    [ group: c1 c2 c3 ]  publish, answer
     turn 2    [ chore: a slice of at most 1 MB ]
-    turn 3    [ checkpoint, when SQLite's WAL has grown ]
+    turn 3    [ backfill, when SQLite's WAL has grown ]      the readers' gate closes
+    turn 4    [ group: c4 ]                                  while they drain
+    turn 5    [ checkpoint ]                                 the gate opens
 
 Others hand it their writes as chores: segments, folds, truncation, drops, the
 swap. Commits go first, but a chore gets its turn when the commits since the
@@ -89,15 +91,31 @@ class RunChore:
     chore: Chore
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True)
+class Backfill:
+    """Effect: copy what SQLite's WAL holds into the file, beside readers, and close their gate."""
+
+
+@dataclass(frozen=True)
 class Checkpoint:
-    """Effect, and a request for it: close the readers' gate and empty SQLite's WAL."""
+    """Effect: no reader runs: empty SQLite's WAL, and open the gate."""
+
+
+@dataclass(frozen=True, eq=False)
+class WantCheckpoint:
+    """A request to empty SQLite's WAL."""
 
     promise: Promise[None] = field(default_factory=Promise)
 
 
-Effect = WriteGroup | RunChore | Checkpoint
-Message = Commit | Chore | Checkpoint
+@dataclass(frozen=True)
+class Drained:
+    """A nudge: the last reader has ended."""
+
+
+Effect = WriteGroup | RunChore | Backfill | Checkpoint
+Request = Commit | Chore | WantCheckpoint
+Message = Request | Drained
 
 
 class Committer:
@@ -109,7 +127,11 @@ class Committer:
         self._send, self._receive = trio.open_memory_channel[Message](state.limits.queue_requests)
         """The inbox, bounded: whoever finds it full waits."""
         self._commits: deque[Commit] = deque()
-        self._chores: deque[Chore | Checkpoint] = deque()
+        self._chores: deque[Chore] = deque()
+        self._checkpoints: list[WantCheckpoint] = []
+        """Who waits for a checkpoint."""
+        self._draining = False
+        """From a backfill to its checkpoint: the readers' gate is closed."""
         self._chore_credit_s = 0.0
         """Time owed to chores; grows while commits go first."""
         self._checkpoint_at_bytes = state.limits.sqlite_wal_bytes
@@ -141,9 +163,9 @@ class Committer:
 
     async def checkpoint(self) -> None:
         """Make a checkpoint now."""
-        await self._ask(Checkpoint())
+        await self._ask(WantCheckpoint())
 
-    async def _ask(self, message: Message) -> Any:
+    async def _ask(self, message: Request) -> Any:
         self._state.require_sound()
         try:
             await self._send.send(message)
@@ -190,10 +212,15 @@ class Committer:
                 await self._carry_out(effect)
 
     def _take(self, message: Message) -> None:
-        if isinstance(message, Commit):
-            self._commits.append(message)
-        else:
-            self._chores.append(message)
+        match message:
+            case Commit():
+                self._commits.append(message)
+            case Chore():
+                self._chores.append(message)
+            case WantCheckpoint():
+                self._checkpoints.append(message)
+            case Drained():
+                pass  # `step` asks the pool
 
     def _drain(self) -> None:
         while len(self._commits) < self._state.limits.queue_requests:
@@ -204,17 +231,23 @@ class Committer:
 
     def step(self) -> Effect | None:
         """Decide the next turn; takes from the queues what it will carry out."""
-        if self._state.file.sqlite_wal_bytes() >= self._checkpoint_at_bytes:
+        if self._draining and self._state.pool.is_drained:
             return Checkpoint()
+        if not self._draining and self._wants_checkpoint():
+            return Backfill()
         if self._chores and (not self._commits or self._chore_credit_s > 0):
             chore = self._chores.popleft()
-            if not chore.promise.take():
-                return self.step()
-            return chore if isinstance(chore, Checkpoint) else RunChore(chore)
+            return RunChore(chore) if chore.promise.take() else self.step()
         group = self._next_group()
         if group:
             return WriteGroup(group)
         return self.step() if self._chores else None  # all commits were withdrawn
+
+    def _wants_checkpoint(self) -> bool:
+        """Whether the WAL has grown enough, or somebody who still waits has asked."""
+        self._checkpoints = [each for each in self._checkpoints if each.promise.take()]
+        grown = self._state.file.sqlite_wal_bytes() >= self._checkpoint_at_bytes
+        return grown or bool(self._checkpoints)
 
     def _next_group(self) -> list[Commit]:
         group: list[Commit] = []
@@ -234,12 +267,10 @@ class Committer:
         elif isinstance(effect, RunChore):
             await self._run_chore(effect.chore)
             self._chore_credit_s = min(0.0, self._chore_credit_s - (time.perf_counter() - began))
+        elif isinstance(effect, Backfill):
+            await self._backfill()
         else:
             await self._checkpoint()
-            if self._state.failed is None:
-                effect.promise.keep(None)
-            else:
-                effect.promise.fail(self._state.failed)
 
     async def _write_group(self, commits: list[Commit]) -> None:
         state = self._state
@@ -295,32 +326,65 @@ class Committer:
         except Exception as error:  # noqa: BLE001 - it becomes the answer of the waiting caller
             self._refuse([chore], error)
 
+    async def _backfill(self) -> None:
+        """The long part of a checkpoint, while readers go on; then they drain."""
+        if await self._attempted(self._state.file.backfill):
+            self._draining = True
+            self._state.pool.close_gate(self._nudge)
+        else:
+            self._end_checkpoint()
+
+    def _nudge(self) -> None:
+        """The last reader has ended; a full inbox wakes the task anyway."""
+        with contextlib.suppress(trio.WouldBlock, trio.BrokenResourceError):
+            self._send.send_nowait(Drained())
+
     async def _checkpoint(self) -> None:
-        """One checkpoint, most of it while readers go on.
+        """The short part: what came since the backfill.
 
         Beside a foreign reader the WAL can not be emptied and grows on for a while.
         """
-        limit = self._state.limits.sqlite_wal_bytes
+        await self._attempted(self._state.file.checkpoint)
+        self._end_checkpoint()
+
+    async def _attempted(self, work: Callable[[], object]) -> bool:
+        """Whether the work was done; a disk that fails stops the writes."""
         try:
-            await run_blocking(self._state.file.backfill)
-            async with self._state.pool.drained():
-                await run_blocking(self._state.file.checkpoint)
+            await run_blocking(work)
         except RetryError as error:
             log.warning("the WAL grows on: %s", error)  # no room, or somebody's lock
+            return False
         except CentroiDBError as error:
             self._state.fail(error)
+            return False
+        return True
+
+    def _end_checkpoint(self) -> None:
+        """Readers go on, and whoever waited for it is answered."""
+        self._draining = False
+        self._state.pool.open_gate()
+        limit = self._state.limits.sqlite_wal_bytes
         self._checkpoint_at_bytes = self._state.file.sqlite_wal_bytes() + limit
+        waiting, self._checkpoints = self._checkpoints, []
+        for message in waiting:
+            if self._state.failed is None:
+                message.promise.keep(None)
+            else:
+                message.promise.fail(self._state.failed)
 
     def _refuse_all(self) -> None:
         """The task ends: whoever waits, or comes later, gets an error instead of silence."""
+        if self._draining:
+            self._state.pool.open_gate()
         error = self._state.failed or ClosedError("the database was closed while the call waited")
-        left: list[Message] = [*self._commits, *self._chores]
+        left: list[Message] = [*self._commits, *self._chores, *self._checkpoints]
         with contextlib.suppress(trio.WouldBlock):
             while True:
                 left.append(self._receive.receive_nowait())
         self._receive.close()
         for message in left:
-            message.promise.fail(error)
+            if not isinstance(message, Drained):
+                message.promise.fail(error)
 
 
 def _in_transaction(connection: sqlite3.Connection, work: Callable[[sqlite3.Connection], T]) -> T:

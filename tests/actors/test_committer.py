@@ -7,11 +7,13 @@ import pytest
 
 from centroidb import Limits
 from centroidb.engine.actors.committer import (
+    Backfill,
     Checkpoint,
     Chore,
     Commit,
     Committer,
     RunChore,
+    WantCheckpoint,
     WriteGroup,
 )
 from centroidb.txn.writes import CommitRequest
@@ -32,7 +34,7 @@ class _File:
 @pytest.fixture
 def state() -> Any:
     """The part of the state that a step looks at."""
-    return SimpleNamespace(file=_File(), limits=LIMITS)
+    return SimpleNamespace(file=_File(), limits=LIMITS, pool=SimpleNamespace(is_drained=False))
 
 
 @pytest.fixture
@@ -103,12 +105,38 @@ async def test_withdrawn_requests_are_skipped(committer: Committer) -> None:
     assert committer.step() is None
 
 
-async def test_a_grown_wal_is_checkpointed_first(committer: Committer, state: Any) -> None:
-    """When SQLite's WAL has reached the limit, the next turn is a checkpoint."""
+async def test_a_grown_wal_is_copied_first(committer: Committer, state: Any) -> None:
+    """When SQLite's WAL has reached the limit, the next turn copies it into the file."""
     committer._take(_commit())
     state.file.wal_bytes = LIMITS.sqlite_wal_bytes
 
+    assert isinstance(committer.step(), Backfill)
+
+
+async def test_commits_go_on_while_readers_drain(committer: Committer, state: Any) -> None:
+    """Between the copy and the checkpoint commits have their turns, until no reader runs."""
+    state.file.wal_bytes = LIMITS.sqlite_wal_bytes
+    committer._draining = True
+    for _ in range(2):
+        committer._take(_commit())
+        assert isinstance(committer.step(), WriteGroup)
+    assert committer.step() is None
+
+    state.pool.is_drained = True
+
+    committer._take(_commit())
     assert isinstance(committer.step(), Checkpoint)
+
+
+async def test_who_asks_for_a_checkpoint_gets_one(committer: Committer) -> None:
+    """A request is a reason for a checkpoint, unless it was withdrawn."""
+    withdrawn, wanted = WantCheckpoint(), WantCheckpoint()
+    withdrawn.promise.withdrawn = True
+    committer._take(withdrawn)
+    assert committer.step() is None
+
+    committer._take(wanted)
+    assert isinstance(committer.step(), Backfill)
 
 
 async def test_a_chore_is_not_left_behind_commits_that_were_withdrawn(
