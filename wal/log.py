@@ -115,6 +115,14 @@ def read(
             yield record, crc
 
 
+def ended(
+    connection: sqlite3.Connection, after: Lsn, until: Lsn, table: TableId
+) -> NDArray[np.int64]:
+    """The versions of a table that the records with `after` < lsn <= `until` ended, ascending."""
+    parts = [record.ended for record, _ in read(connection, after, until, table)]
+    return np.sort(np.concatenate([np.empty(0, np.int64), *parts]))
+
+
 def truncate(connection: sqlite3.Connection, until: Lsn) -> int:
     """Drop the records with lsn <= `until` and move the anchor; returns how many went."""
     last = connection.execute(

@@ -110,7 +110,7 @@ class Indexer:
                 self._folds_wait = True
             return
         await run_blocking(lambda: effect.batch.rows)
-        effect.generation.file(effect.batch)
+        effect.generation.file_if_first(effect.batch)
         self._state.wake_writers()
 
     async def fold(self, generation: Generation) -> None:

@@ -221,8 +221,10 @@ class Sweeper:
             catalog.set_seal(connection, generation.row.id, seal)
             segments.delete(connection, list(new))
 
-        await self._writer.write(work)
-        generation.row = replace(generation.row, seal=seal)
+        def sealed(_: None) -> None:
+            generation.row = replace(generation.row, seal=seal)
+
+        await self._writer.do(lambda: work, sealed)
 
     def _idle_generations(self) -> Callable[[sqlite3.Connection], list[Generation]]:
         """In the turn: generations that have nothing to fold need nothing from the log."""

@@ -154,11 +154,14 @@ class Generation:
         """Whether a running search still uses a manifest older than `version`."""
         return any(used < version for used in self.pins)
 
-    def file(self, batch: Batch) -> None:
-        """Move the oldest batch, whose rows are assigned, into the delta."""
-        assert self.batches[0] is batch
-        self.delta.append(batch.rows)
-        del self.batches[0]
+    def file_if_first(self, batch: Batch) -> None:
+        """Move the oldest batch, whose rows are assigned, into the delta.
+
+        Nothing, if somebody has done so meanwhile: a rollback and the Indexer may both be at it.
+        """
+        if self.batches and self.batches[0] is batch:
+            self.delta.append(batch.rows)
+            del self.batches[0]
 
     def add_segments(self, refs: Sequence[SegmentRef], folded: int, row: GenerationRow) -> None:
         """A fold: the first `folded` rows of the delta are now in `refs`."""

@@ -3,6 +3,7 @@
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -22,7 +23,7 @@ from centroidb import (
     open_db,
 )
 from centroidb.engine.actors.indexer import Indexer
-from centroidb.engine.actors.rebuild.takeover import Takeover
+from centroidb.engine.actors.rebuild.record import JobRecord
 from centroidb.wal.blocking import substitute
 from tests.model.seam import inline
 from tests.support.databases import SMALL, checked_db, resumed
@@ -304,17 +305,18 @@ async def test_a_swap_behind_a_lag_holds_nobody_for_ever(seed: int) -> None:
 
 async def test_rows_left_by_a_swap_are_filed(monkeypatch: pytest.MonkeyPatch) -> None:
     """Rows that wait in the new generation are filed, though nobody commits any more."""
-    prove = Takeover._prove
+    report = JobRecord.report
 
-    async def prove_and_write(takeover: Takeover) -> None:
-        await prove(takeover)
-        await table.upsert(range(100), clustered(100, seed=2))
-        await filed(index)  # in the old generation: the Indexer is at rest
+    async def report_and_write(record: JobRecord, phase: Any, *args: Any, **options: Any) -> None:
+        await report(record, phase, *args, **options)
+        if (phase, *args) == ("swap", 0, 1):
+            await table.upsert(range(100), clustered(100, seed=2))
+            await filed(index)  # in the old generation: the Indexer is at rest
 
     with substitute(inline(1)), trio.fail_after(60):
         async with checked_db(limits=SHORT_LAG) as db:
             table, index = await indexed(db, 200, 5)
-            monkeypatch.setattr(Takeover, "_prove", prove_and_write)
+            monkeypatch.setattr(JobRecord, "report", report_and_write)
             await index.rebuild()
             await filed(index)
             await table.upsert(1, clustered(1)[0])

@@ -156,7 +156,7 @@ class CatchUp:
             batch = generation.batches[0]
             async with self._pace.block(len(batch)):
                 await run_blocking(lambda: batch.rows)  # noqa: B023 - it is called here
-            generation.file(batch)
+            generation.file_if_first(batch)
 
     async def _require_logged(self, heads: Heads, table: TableRow) -> None:
         after = self.position.lsn
@@ -176,7 +176,8 @@ class CatchUp:
 
     async def _file(self, batch: Batch) -> None:
         generation = self._generation
-        generation.delta.append(await run_blocking(lambda: batch.rows))
+        filed = await run_blocking(lambda: batch.rows)
+        generation.delta.append(filed)  # a fold may have replaced the delta meanwhile
         generation.known_until = Vid(int(batch.vids[-1]) + 1)
         self.rows += len(batch)
         if len(generation.delta) >= self._state.limits.delta_rows:

@@ -82,10 +82,7 @@ def _sum_of_seen(listed: rows.Versions, visibility: Visibility) -> RowSum:
 
 def _ended_since(connection: sqlite3.Connection, stored: Stored, position: Position) -> RowSum:
     """The rows in the stored segments that ended between the two positions."""
-    total = RowSum()
     table = position.table.id
-    for record, _ in log.read(connection, stored.lsn, position.lsn, table):
-        gone = rows.crcs_of(connection, table, record.ended)
-        before = np.searchsorted(gone.vids, stored.until)
-        total += RowSum.of(gone.vids[:before], gone.crcs[:before])
-    return total
+    ended = log.ended(connection, stored.lsn, position.lsn, table)
+    gone = rows.crcs_of(connection, table, ended[: np.searchsorted(ended, stored.until)])
+    return RowSum.of(gone.vids, gone.crcs)

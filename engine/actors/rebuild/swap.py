@@ -122,11 +122,9 @@ class SwapWork:
         return Swapped(batches, self.kept, self.table.next_vid, time_ns)
 
     def _changes(self, connection: sqlite3.Connection) -> RowSum:
-        """What the log says happened to the table's sum since the position."""
-        total = RowSum()
-        for record, _ in log.read(connection, self.swap.position.lsn, self.now, self.table.id):
-            until = Vid(record.first_vid + record.count)
-            born = rows.read_versions(connection, self.table.id, record.first_vid, until)
-            gone = rows.crcs_of(connection, self.table.id, record.ended)
-            total += RowSum.of(born.vids, born.crcs) - RowSum.of(gone.vids, gone.crcs)
-        return total
+        """What happened to the table's sum since the position: rows born, rows that ended."""
+        position, table = self.swap.position, self.table
+        ended = log.ended(connection, position.lsn, self.now, table.id)
+        born = rows.read_versions(connection, table.id, position.high, table.next_vid)
+        gone = rows.crcs_of(connection, table.id, ended)
+        return RowSum.of(born.vids, born.crcs) - RowSum.of(gone.vids, gone.crcs)

@@ -45,27 +45,36 @@ class Takeover:
 
         Raises RebuildRejected when it does not list exactly the rows of the table.
         """
-        await self._prove()
-        swap = Swap(self._state, self._index, self._generation, self._catch_up.position, parameters)
-        await self._record.report("swap", 0, 1)
-        await self._committer.do(swap.start, swap.finish)
+        while not await self._attempt(parameters):
+            pass
         with trio.CancelScope(shield=True):  # what is swapped in is done
             await self._record.report("swap", 1, 1)
             await self._record.write("done")
 
-    async def _prove(self) -> None:
-        """Once more if a compaction came between: it moves rows to newer segments."""
+    async def _attempt(self, parameters: IndexParameters) -> bool:
+        """Prove and swap; False if a compaction came between: it moves rows to newer segments.
+
+        Nobody folds or compacts the one generation or the other during the swap.
+        """
         generation, maintenance = self._generation, self._state.maintenance
-        while True:
-            await self._catch_up.run()
-            await self._record.report("verify", 0, 1)
-            async with maintenance:
-                version, stored = generation.version, await self._sum_stored()
-            await self._catch_up.run()
-            self._record.held(self._catch_up.held_s)
-            async with maintenance:
-                if version == generation.version:
-                    return await self._verify(stored)
+        await self._catch_up.run()
+        await self._record.report("verify", 0, 1)
+        async with maintenance:
+            version, stored = generation.version, await self._sum_stored()
+        await self._catch_up.run()
+        self._record.held(self._catch_up.held_s)
+        await self._record.report("swap", 0, 1)
+        async with maintenance:
+            if version != generation.version:
+                return False
+            await self._verify(stored)
+            await self._swap(parameters)
+        return True
+
+    async def _swap(self, parameters: IndexParameters) -> None:
+        position = self._catch_up.position
+        swap = Swap(self._state, self._index, self._generation, position, parameters)
+        await self._committer.do(swap.start, swap.finish)
 
     async def _sum_stored(self) -> Stored:
         position = self._catch_up.position
