@@ -3,6 +3,7 @@
 from centroidb.engine.db import (
     Database,
     DatabaseStatistics,
+    DecisionRecord,
     Event,
     Findings,
     Hit,
@@ -58,6 +59,7 @@ __all__ = [
     "CorruptError",
     "Database",
     "DatabaseStatistics",
+    "DecisionRecord",
     "DiskFullError",
     "DuplicateKeyError",
     "Event",

@@ -3,6 +3,7 @@
 from ..actors.rebuild.outcome import Outcome
 from ..actors.rebuild.progress import Event
 from .database import Database, open_db
+from .decisions import DecisionRecord
 from .findings import Findings
 from .hits import Hit, Hits, Row
 from .index import Index, Partition
@@ -17,6 +18,7 @@ from .transaction import Transaction
 __all__ = [
     "Database",
     "DatabaseStatistics",
+    "DecisionRecord",
     "Event",
     "Findings",
     "Hit",

@@ -4,6 +4,7 @@ import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any, Unpack
 
 import numpy as np
@@ -14,8 +15,9 @@ from ...wal import segments
 from ...wal.catalog import TableRow
 from ...wal.errors import NotFoundError
 from ...wal.types import IndexId
+from ..actors import ddl
 from ..actors.control import BuildControl
-from ..actors.monitor import health
+from ..actors.health import health
 from ..actors.rebuild.outcome import Outcome
 from ..actors.rebuild.record import Listener
 from ..actors.supervisor import Supervisor
@@ -23,11 +25,18 @@ from ..actors.supervisor import effort_of as before
 from ..actors.view import PinnedIndex, View
 from ..actors.wide import unwrapped
 from ..index.generation import Generation, Manifest
-from ..index.parameters import IndexParameters
+from ..index.parameters import AutoRebuild, IndexParameters
 from ..storage.blocks import unpacked
 from ..storage.indexes import IndexState
 from .job import Build, Job
-from .options import EffortOptions, RebuildOptions, effort_of, parameters_of, require_known
+from .options import (
+    EffortOptions,
+    RebuildOptions,
+    effort_of,
+    kept_of,
+    parameters_of,
+    require_known,
+)
 from .reading import TableReading
 from .source import Source
 from .statistics import IndexStatistics
@@ -161,6 +170,27 @@ class Index:
 
         return build
 
+    async def alter(
+        self,
+        *,
+        auto_rebuild: AutoRebuild | None = None,
+        keep_previous: int | timedelta | None = None,
+    ) -> None:
+        """Change how the index is watched and what of it is kept; None leaves it as it is.
+
+        auto_rebuild: what the Monitor does when the index should be rebuilt: nothing ("off"),
+        say so ("advise"), or rebuild it ("on"). keep_previous: as for a rebuild; of the
+        generations kept now, those too many go at the next swap. BusyError when
+        `keep_previous` is to change during a build.
+        """
+        supervisor = self._source.supervisor()
+        changes = {"auto_rebuild": auto_rebuild, **kept_of(keep_previous)}
+        self._state(supervisor).parameters.changed(**changes)  # refuses what can not be
+        given = {name: value for name, value in changes.items() if value is not None}
+        await ddl.alter_index(
+            supervisor.state, supervisor.committer, self._state(supervisor), given
+        )
+
     def _state(self, supervisor: Supervisor) -> IndexState:
         state = supervisor.state.indexes.get(self._id)
         if state is None:
@@ -181,10 +211,9 @@ class Index:
 
     async def statistics(self) -> IndexStatistics:
         """How healthy it is, and what to do about it."""
-        async with self._pinned() as (_, table, pinned):
-            parameters = IndexParameters.from_json(pinned.row.parameters)
+        async with self._pinned() as (view, table, pinned):
             building = self._source.is_building(self._id)
-            figures = health(table, pinned.generation, parameters, building=building)
+            figures = health(table, view.deaths[table.id], pinned, building=building)
             return IndexStatistics.of(self.name, table.name, figures)
 
     async def partitions(self) -> list[Partition]:

@@ -1,16 +1,18 @@
 """A table: rows of (key, vector, payload), searched by vector."""
 
+import logging
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing, asynccontextmanager
 from typing import Any, Literal
 
 from numpy.typing import ArrayLike
 
+from ...wal.catalog import TableRow
 from ...wal.errors import InputError, NotFoundError
 from ...wal.types import TableId
 from ..actors import ddl
 from ..index.distance import Metric
-from ..index.parameters import IndexParameters
+from ..index.parameters import AutoRebuild, IndexParameters
 from .hits import Row
 from .index import Index
 from .inputs import Inputs, check_name
@@ -21,6 +23,11 @@ from .snapshot import Snapshot
 from .source import Source
 from .statistics import TableStatistics
 from .writing import TableWriting
+
+log = logging.getLogger(__name__)
+
+ROWS_A_PARTITION_MIN = 10
+"""With fewer a probe reads little more than centroids."""
 
 
 class Table:
@@ -164,6 +171,7 @@ class Table:
         seed: int = 0,
         start: Literal["sample", "kmeans++"] = "sample",
         target_accuracy: int | None = None,
+        auto_rebuild: AutoRebuild = "advise",
         parallel: int | None = None,
         if_not_exists: bool = False,
     ) -> Index:
@@ -172,7 +180,8 @@ class Table:
         metric: by default the table's. nlist: partitions, by default about the square
         root of the rows. codec: `sq8` (int8, exact all the same) or `flat`; by default
         sq8 above 64 dims. start: where k-means begins, at rows of the sample or spread out
-        by k-means++. On too few rows it stays exact and trains itself later.
+        by k-means++. auto_rebuild: what is done when it should be rebuilt, see `Index.alter`.
+        On too few rows it stays exact and trains itself later.
         """
         supervisor = self._source.supervisor()
         check_name("index", name)
@@ -189,7 +198,9 @@ class Table:
             seed=seed,
             start=start,
             target_accuracy=target_accuracy,
+            auto_rebuild=auto_rebuild,
         )
+        _warn_of_few_rows(name, parameters, table)
         state = supervisor.state
         known = next((each for each in state.indexes.values() if each.row.name == name), None)
         if known is not None and if_not_exists:
@@ -217,3 +228,16 @@ class Table:
             ended = snapshot.view.deaths[table.id].count_stored
             indexes = len(snapshot.view.indexes_of(table.id))
             return TableStatistics.of(table, ended=ended, indexes=indexes)
+
+
+def _warn_of_few_rows(name: str, parameters: IndexParameters, table: TableRow) -> None:
+    nlist = parameters.nlist or 0
+    if nlist * ROWS_A_PARTITION_MIN > table.live:
+        log.warning(
+            "index %s: nlist=%d on %d rows leaves fewer than %d rows a partition; rebuild it when "
+            "there are more",
+            name,
+            nlist,
+            table.live,
+            ROWS_A_PARTITION_MIN,
+        )

@@ -43,8 +43,8 @@ async def test_figures_of_an_index() -> None:
         await table.upsert(range(30, 40), clustered(10, seed=3))
         later = await index.statistics()
         assert (later.rows, later.tombstones) == (380, 30)
-        assert sum(part.rows for part in await index.partitions()) + later.lag_rows == 410
         await filed(index)
+        assert sum(part.rows for part in await index.partitions()) == 410
         await db.vacuum()
         swept = await index.statistics()
         assert (swept.tombstones, swept.delta_rows, swept.lag_rows) == (0, 0, 0)
