@@ -9,6 +9,7 @@ from .hits import Hit, Hits, Row
 from .index import Index, Partition
 from .job import Job
 from .jobs import JobStatus
+from .plan import RebuildPlan
 from .results import WriteResult
 from .snapshot import Snapshot
 from .statistics import DatabaseStatistics, IndexStatistics, TableStatistics
@@ -29,6 +30,7 @@ __all__ = [
     "JobStatus",
     "Outcome",
     "Partition",
+    "RebuildPlan",
     "Row",
     "Snapshot",
     "Table",

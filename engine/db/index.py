@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from typing import Any, Unpack
 
 import numpy as np
@@ -37,6 +38,7 @@ from .options import (
     parameters_of,
     require_known,
 )
+from .plan import RebuildPlan, plan, read_precedent
 from .reading import TableReading
 from .source import Source
 from .statistics import IndexStatistics
@@ -215,6 +217,15 @@ class Index:
             building = self._source.is_building(self._id)
             figures = health(table, view.deaths[table.id], pinned, building=building)
             return IndexStatistics.of(self.name, table.name, figures)
+
+    async def explain_rebuild(self) -> RebuildPlan:
+        """What a rebuild would take and bring, and whether it is called for; builds nothing."""
+        async with self._pinned() as (view, table, pinned):
+            building = self._source.is_building(self._id)
+            figures = health(table, view.deaths[table.id], pinned, building=building)
+            parameters = IndexParameters.from_json(pinned.row.parameters)
+            precedent = await view.read(partial(read_precedent, index=self._id))
+            return plan(self.name, table, figures, parameters, precedent)
 
     async def partitions(self) -> list[Partition]:
         """Its partitions, by number; none while it is not trained."""

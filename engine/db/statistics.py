@@ -10,7 +10,7 @@ from ..index.policy import Action, decide
 
 
 class Printed:
-    """Prints one figure a line."""
+    """A dataclass that prints one figure a line."""
 
     def __str__(self) -> str:
         fields: dict[str, Any] = asdict(self)  # type: ignore[call-overload]  # of dataclasses only
@@ -19,6 +19,8 @@ class Printed:
 
 
 def _shown(value: object) -> str:
+    if isinstance(value, tuple):
+        return "; ".join(value) or "-"
     if isinstance(value, float):
         return f"{value:.4g}"
     return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)

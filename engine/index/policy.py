@@ -161,7 +161,9 @@ RULES: Final = (
         1.5,
         1.25,
         lambda figures: figures.cost_ratio,
-        lambda figures: f"searches read {figures.cost_ratio or 0:.1f} times what they did as built",
+        lambda figures: (
+            f"finding the nearest rows takes {figures.cost_ratio or 0:.1f} times the rows it did"
+        ),
     ),
     Rule(  # 90 % is what Oracle aims at by default
         "recall",
