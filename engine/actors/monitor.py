@@ -123,11 +123,11 @@ class Monitor:
 
     async def look(self) -> None:
         """Look at every index once."""
-        indexes = list(self._state.indexes.values())
-        known = self._state.indexes.keys()
+        known = self._state.indexes
         self._watches = {each: watch for each, watch in self._watches.items() if each in known}
-        for index in indexes:
-            await self._guarded(self._look_at, index)
+        for index in list(known.values()):
+            if not self._state.closing:
+                await self._guarded(self._look_at, index)
 
     async def _guarded(self, act: Act, index: IndexState) -> None:
         """An index dropped or built meanwhile is no fault; a failed disk stops the database."""
