@@ -228,7 +228,7 @@ async def test_a_new_generation_is_sampled_once(mock_clock: MockClock, tmp_path:
         figures = await index.statistics()
         assert figures.recall is not None
         assert 0.5 < figures.recall <= 1.0
-        assert figures.recall_queries == 64
+        assert figures.recall_queries == 128
         assert figures.cost is not None
         assert 0.05 < figures.cost < 1.0
         assert figures.cost_at_build == figures.cost
