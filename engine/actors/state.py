@@ -62,6 +62,9 @@ class State:
     """How long writers have waited for indexes and builds in all; added to by the writers."""
     maintenance: trio.Lock = field(default_factory=trio.Lock)
     """Held by whoever folds or compacts an active generation."""
+    compaction: trio.Lock = field(default_factory=trio.Lock)
+    """Held, before `maintenance`, by a purge while it compacts one generation after the other, and
+    by a reorganization: until all are compacted no version takes another's place."""
     builds: dict[IndexId, BuildControl] = field(default_factory=dict)
     """The builds that run; closing interrupts them, dropping cancels them."""
 

@@ -37,6 +37,7 @@ from .control import BuildControl
 from .indexer import Indexer
 from .monitor import Monitor
 from .rebuild.rebuilder import Listener, Outcome, Rebuilder
+from .reorganize.reorganizer import Reorganization, Reorganizer
 from .searcher import Searcher
 from .state import State
 from .sweeper import Sweeper
@@ -119,7 +120,10 @@ def clear_unfinished(connection: sqlite3.Connection, *, resume: bool) -> None:
 
     With `resume` a build keeps what it has stored, if its job is known.
     """
-    connection.execute("UPDATE jobs SET state = 'interrupted' WHERE state = 'running'")
+    connection.execute(
+        "UPDATE jobs SET state = iif(kind = 'reorganize', 'cancelled', 'interrupted') "
+        "WHERE state = 'running'"
+    )
     connection.execute(
         "UPDATE generations SET state = 'retired' WHERE state NOT IN ('active', ?, ?) OR "
         "index_id NOT IN (SELECT id FROM indexes WHERE dropped_lsn IS NULL) OR state != 'active' "
@@ -224,6 +228,24 @@ class Supervisor:
             ended=self._build_ended,
         )
         return await rebuilder.run()
+
+    async def reorganize(
+        self,
+        index: IndexState,
+        *,
+        partitions: int | None = None,
+        parallel: int | None = None,
+    ) -> Reorganization:
+        """Split overgrown partitions of an index and give starving ones up, the worst first."""
+        reorganizer = Reorganizer(
+            self.state,
+            self.committer,
+            index,
+            fold=self.indexer.fold_now,
+            parallel=parallel or default_parallel(),
+            ended=self._build_ended,
+        )
+        return await reorganizer.run(partitions)
 
     async def _resume_builds(self) -> None:
         """Builds that a crash or a close has cut short go on, one after the other."""

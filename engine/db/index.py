@@ -18,6 +18,7 @@ from ..actors.control import BuildControl
 from ..actors.errors import JobCancelled
 from ..actors.monitor import health
 from ..actors.rebuild.rebuilder import Listener, Outcome
+from ..actors.reorganize.reorganizer import Reorganization
 from ..actors.supervisor import Supervisor
 from ..actors.view import PinnedIndex, View
 from ..actors.wide import unwrapped
@@ -32,6 +33,7 @@ from .source import Source
 from .statistics import IndexStatistics
 
 PARALLEL_MAX = 256
+PARTITIONS_MAX = 1 << 31
 
 
 class RebuildOptions(TypedDict, total=False):
@@ -131,6 +133,24 @@ class Index:
             control=control,
             listener=listener,
         )
+
+    async def reorganize(
+        self, partitions: int | None = None, *, parallel: int | None = None
+    ) -> Reorganization:
+        """Split overgrown partitions and give starving ones up, while reads and writes go on.
+
+        It looks at the rows in and around `partitions` partitions, the worst, or in and around
+        all that went wrong; the others stay as they are. A snapshot keeps the partitions it has.
+        Raises BusyError while the index is being built, JobCancelled when it or its table is
+        dropped meanwhile; partitions done by then stay done.
+        """
+        supervisor = self._source.supervisor()
+        if partitions is not None:
+            check_integer("partitions", partitions, 1, PARTITIONS_MAX)
+        if parallel is not None:
+            check_integer("parallel", parallel, 1, PARALLEL_MAX)
+        state = self._state(supervisor)
+        return await supervisor.reorganize(state, partitions=partitions, parallel=parallel)
 
     def _state(self, supervisor: Supervisor) -> IndexState:
         state = supervisor.state.indexes.get(self._id)
