@@ -36,7 +36,7 @@ STARVING: Final = 0.25
 NEIGHBOURS: Final = 16
 """Partitions around each new centroid whose rows are looked at again."""
 
-SAMPLES_A_PIECE: Final = 256
+SAMPLES_A_PIECE: Final = 100
 """Rows that the k-means of a split sees, for each piece."""
 
 
