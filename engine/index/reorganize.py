@@ -107,12 +107,6 @@ class Layout:
     """(a,): the numbers of the new centroids, ascending"""
 
     @property
-    def changed(self) -> Labels:
-        """Numbers that have another centroid than before, ascending."""
-        moved = self.numbers[self.numbers != np.arange(len(self.numbers))]
-        return np.union1d(self.added, moved[moved >= 0]).astype(np.int32)
-
-    @property
     def renumbered(self) -> Indices:
         """Partitions that stay under another number, by their old ones, ascending."""
         others = self.numbers != np.arange(len(self.numbers))
