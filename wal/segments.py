@@ -132,14 +132,16 @@ def listed_by_partition(
 
 
 def rows_of(connection: sqlite3.Connection, segments: Sequence[SegmentId]) -> Versions:
-    """vids and crcs of the rows that these segments list, in any order."""
+    """vids and crcs of the rows that these segments list; CorruptError when one is missing."""
     vids, crcs = [np.empty(0, np.int64)], [np.empty(0, np.uint32)]
     for segment in segments:
-        raw_vids, raw_crcs = connection.execute(
+        row = connection.execute(
             "SELECT vids, row_crcs FROM partitions WHERE id = ?", (segment,)
         ).fetchone()
-        vids.append(np.frombuffer(raw_vids, "<i8"))
-        crcs.append(np.frombuffer(raw_crcs, "<u4"))
+        if row is None:
+            raise CorruptError(f"segment {segment} is missing")
+        vids.append(np.frombuffer(row[0], "<i8"))
+        crcs.append(np.frombuffer(row[1], "<u4"))
     return Versions(np.concatenate(vids), np.concatenate(crcs))
 
 

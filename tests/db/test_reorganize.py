@@ -2,7 +2,6 @@
 
 import shutil
 from collections.abc import Callable
-from contextlib import AsyncExitStack
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -10,86 +9,26 @@ from typing import Any
 import numpy as np
 import pytest
 import trio
+import trio.testing
 
 from centroidb import (
     BusyError,
     ClosedError,
     Database,
-    Index,
     InputError,
     JobCancelled,
-    Limits,
     RebuildRejected,
-    Snapshot,
-    Table,
     open_db,
 )
-from centroidb.engine.actors import sweeper
 from centroidb.engine.actors.committer import Committer
 from centroidb.engine.actors.reorganize import rewriting
 from centroidb.engine.actors.reorganize.rewriting import Rewriting
 from centroidb.engine.index import reorganize
-from centroidb.wal.segments import rows_of
 from tests.support.databases import SMALL, checked_db
 from tests.support.leftovers import leftovers
 
-from .data import DIM, Vectors, clustered, filed, same_everywhere
-
-TINY = Limits(**{**vars(SMALL), "slice_bytes": 2_048})
-UNPURGED = Limits(**{**vars(SMALL), "purge_rows": 100_000})
-"""Ended rows stay until a vacuum."""
-NLIST = 10
-QUERIES = clustered(6, seed=77)
-
-
-def crowd(n: int, seed: int = 9) -> Vectors:
-    """Vectors (n, DIM) about two places that lie close together."""
-    random = np.random.default_rng(seed)
-    places = np.array([[6.0] * DIM, [8.0] * DIM])[random.integers(0, 2, n)]
-    return (places + random.normal(size=(n, DIM))).astype("<f4")
-
-
-async def skewed(db: Database, **options: Any) -> tuple[Table, Index]:
-    """A table "t" and an index with a partition that has far too many rows, and one with few."""
-    table = await db.create_table("t", dim=DIM)
-    await table.upsert(range(400), clustered(400))
-    index = await table.create_index("ix", nlist=NLIST, **options)
-    await table.upsert(range(1_000, 1_500), crowd(500))
-    keys = np.array(sorted([row.id async for row in table.iterate()]))
-    homes = await index.partition_of(keys)
-    sizes = np.bincount(homes, minlength=NLIST)
-    few = np.flatnonzero(homes == np.flatnonzero(sizes)[sizes[sizes > 0].argmin()])
-    await table.delete(keys[few[3:]].tolist())
-    await db.vacuum()
-    await filed(index)
-    return table, index
-
-
-async def homes(table: Table, index: Index) -> list[tuple[Any, bytes]]:
-    """Each row, and the centroid of its partition."""
-    keys = sorted([row.id async for row in table.iterate()])
-    partitions = await index.partitions()
-    numbers = await index.partition_of(keys)
-    return [
-        (key, partitions[number].centroid.tobytes())
-        for key, number in zip(keys, numbers.tolist(), strict=True)
-    ]
-
-
-async def answers(at: Database | Snapshot) -> list[Any]:
-    """What some searches find in a few partitions."""
-    if isinstance(at, Snapshot):
-        found = [await at.search("t", query, 10, nprobe=2) for query in QUERIES]
-    else:
-        table = await at.table("t")
-        found = [await table.search(query, 10, nprobe=2) for query in QUERIES]
-    return [(hits.ids, hits.distances.tolist()) for hits in found]
-
-
-async def same_for_all(table: Table) -> None:
-    """Through all partitions and exactly, searches find the same."""
-    for query in QUERIES:
-        await same_everywhere(table, query)
+from .data import DIM, clustered, filed
+from .skewed import NLIST, QUERIES, TINY, answers, centroids_of, crowd, homes, same_for_all, skewed
 
 
 @pytest.mark.parametrize("codec", ["flat", "sq8"])
@@ -236,146 +175,6 @@ async def test_bad_numbers_are_refused(options: dict[str, Any]) -> None:
             await index.reorganize(**options)
 
 
-async def test_held_snapshots_keep_their_partitions() -> None:
-    """What a snapshot answers stays the same over reorganizations, purges and a rebuild."""
-    async with checked_db(limits=SMALL) as db:
-        table, index = await skewed(db)
-        async with AsyncExitStack() as stack:
-            held: list[tuple[Snapshot, Any]] = []
-
-            async def hold() -> None:
-                snapshot = await stack.enter_async_context(db.snapshot())
-                held.append((snapshot, await answers(snapshot)))
-
-            async def unchanged() -> None:
-                for snapshot, before in held:
-                    assert await answers(snapshot) == before
-
-            await hold()
-            await index.reorganize(1)
-            await unchanged()
-            await table.delete(range(0, 200, 2))
-            await hold()
-            await index.reorganize()
-            await db.vacuum()
-            await unchanged()
-            await table.upsert(range(2_000, 2_300), crowd(300, seed=4))
-            await hold()
-            await index.reorganize()
-            await unchanged()
-            await index.rebuild()
-            await db.vacuum()
-            await unchanged()
-        await db.vacuum()
-        assert await leftovers(db) == []
-
-
-@pytest.mark.parametrize("order", ["oldest first", "newest first"])
-async def test_purges_reach_what_versions_share(order: str) -> None:
-    """Ended rows leave the segments of all versions that are held, in whatever order they go."""
-    async with checked_db(limits=UNPURGED) as db:
-        table, index = await skewed(db)
-        await table.delete(range(0, 300, 3))
-        held: list[tuple[AsyncExitStack, Snapshot, Any]] = []
-        for _ in range(3):
-            stack = AsyncExitStack()
-            snapshot = await stack.enter_async_context(db.snapshot())
-            held.append((stack, snapshot, await answers(snapshot)))
-            done = await index.reorganize(1)
-            assert done.split + done.merged == 1
-        assert (await table.statistics()).ended > 90
-        await db.vacuum()
-        assert (await table.statistics()).ended == 0
-        for stack, _, _ in list(held if order == "oldest first" else reversed(held)):
-            for _, snapshot, before in held:
-                if not snapshot.view.snapshot.closed:
-                    assert await answers(snapshot) == before
-            await stack.aclose()
-            await db.vacuum()
-        await same_for_all(table)
-        assert await leftovers(db) == []
-
-
-async def test_a_purge_waits_for_searches_of_every_version(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A segment that two versions share stays while a search in the older one may still read it."""
-    async with checked_db(limits=UNPURGED) as db:
-        table, index = await skewed(db)
-        await table.delete(range(0, 300, 3))
-        async with db.snapshot() as snapshot:
-            (pinned,) = snapshot.view.indexes.values()
-            assert pinned.generation is not None
-            await index.reorganize(1)
-            manifest = pinned.generation.manifest()
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(db.vacuum)
-                await wait_until_it_polls(monkeypatch)
-                listed = [ref for refs in manifest.segments.values() for ref in refs]
-                assert await snapshot.view.read(lambda c: rows_of(c, [ref.id for ref in listed]))
-                pinned.generation.unpin(manifest)
-        await same_for_all(table)
-
-
-async def wait_until_it_polls(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Until the Sweeper looks whether a search goes on."""
-    polled = trio.Event()
-    sleep = trio.sleep
-
-    async def told(seconds: float) -> None:
-        polled.set()
-        await sleep(seconds)
-
-    monkeypatch.setattr(sweeper.trio, "sleep", told)
-    with trio.fail_after(60):
-        await polled.wait()
-
-
-async def test_writes_go_on_meanwhile(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Rows that are written, changed and deleted during the passes are all where they belong."""
-    monkeypatch.setattr(rewriting, "PASS_SLICES", 1)
-    async with checked_db(limits=SMALL) as db:
-        table, index = await skewed(db)
-        done = False
-
-        async def write() -> None:
-            for step in count():
-                if done:
-                    return
-                first = 3_000 + 40 * step
-                await table.upsert(range(first, first + 40), crowd(40, seed=step))
-                await table.delete(range(first - 20, first, 2))
-                await same_everywhere(table, QUERIES[step % len(QUERIES)])
-
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(write)
-            for _ in range(3):
-                await index.reorganize()
-            done = True
-        await same_for_all(table)
-        await db.vacuum()
-        assert await leftovers(db) == []
-
-
-async def test_rows_between_a_pass_and_its_seal_belong_to_the_new_version(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """What is committed when a version is proven, and has not yet taken over, is not lost."""
-    async with checked_db(limits=SMALL) as db:
-        table, index = await skewed(db)
-        file = Rewriting._file
-
-        async def file_and_write(self: Rewriting, *arguments: Any) -> Any:
-            await table.upsert(range(3_000, 3_030), crowd(30))
-            filed_until = await file(self, *arguments)
-            await table.upsert(range(3_020, 3_060), crowd(40, seed=1))
-            await table.delete([3_001, 5])
-            return filed_until
-
-        monkeypatch.setattr(Rewriting, "_file", file_and_write)
-        await index.reorganize()
-        assert (await index.partition_of(range(3_002, 3_060))).min() >= 0
-        await same_for_all(table)
-
-
 class Cut(BaseException):
     """What stops a process, as far as the file is concerned."""
 
@@ -399,11 +198,6 @@ def cut_after(turns: int, patch: pytest.MonkeyPatch) -> Callable[[], bool]:
 
     patch.setattr(Committer, "do", counted)
     return lambda: left == 0
-
-
-async def centroids_of(db: Database) -> list[bytes]:
-    """The centroids, by number."""
-    return [partition.centroid.tobytes() for partition in await (await db.index("ix")).partitions()]
 
 
 async def test_a_crash_at_any_write_leaves_one_version(
@@ -549,22 +343,6 @@ async def test_a_row_that_is_lost_is_noticed(monkeypatch: pytest.MonkeyPatch) ->
         await same_for_all(table)
         await db.vacuum()
         assert await leftovers(db) == []
-
-
-async def test_a_foreign_reader_follows(tmp_path: Path) -> None:
-    """A reader beside the owner sees the new version in its next view; an open one stays."""
-    path = tmp_path / "t.db"
-    async with checked_db(path, limits=SMALL) as db:
-        _, index = await skewed(db)
-        async with open_db(path, read_only=True, limits=SMALL) as reader:
-            assert await centroids_of(reader) == await centroids_of(db)
-            async with reader.snapshot() as snapshot:
-                before = await answers(snapshot)
-                await index.reorganize()
-                await db.vacuum()
-                assert await answers(snapshot) == before
-            assert await centroids_of(reader) == await centroids_of(db)
-            assert await answers(reader) == await answers(db)
 
 
 async def test_drift_falls() -> None:

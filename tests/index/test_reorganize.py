@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from centroidb.engine.index import reorganize
-from centroidb.engine.index.centroids import ExactSearch
+from centroidb.engine.index.centroids import ExactSearch, Labels
 from centroidb.engine.index.distance import Metric, index_space
 from centroidb.engine.index.reorganize import (
     Change,
@@ -120,7 +120,7 @@ def test_numbers_stay_dense(
     ]
 
 
-def reorganized(metric: Metric, neighbours: int) -> tuple[Rows, Rows, Layout]:
+def reorganized(metric: Metric, neighbours: int) -> tuple[Rows, Labels, Layout]:
     """Rows, the partitions they were in, and a layout with two partitions split, two given up."""
     rows = make("random", 900, 5)
     space = index_space(metric, rows)

@@ -16,6 +16,7 @@ from .indexing import (
     Pass,
     Rebuild,
     Reopen,
+    Reorganize,
     Vacuum,
 )
 from .reading import ALL, Ask, AskAgain, Compare, Hold, LetGo
@@ -99,11 +100,16 @@ transacting = st.one_of(
 rebuilds = st.builds(
     Rebuild, st.sampled_from(INDEXES), nlists, st.sampled_from([1, 2, 4]), st.booleans()
 )
+reorganizations = st.builds(
+    Reorganize, st.sampled_from(INDEXES), st.sampled_from([None, None, 1, 2])
+)
 indexing = st.one_of(
     st.builds(CreateIndex, st.sampled_from(INDEXES), tables, metrics, nlists, st.integers(0, 3)),
     rebuilds,
     rebuilds,
     rebuilds,
+    reorganizations,
+    reorganizations,
     st.builds(FinishBuilds),
     st.builds(CancelBuild, which),
     st.builds(Pass, st.integers(1, 300)),
@@ -155,7 +161,12 @@ def churn(draw: st.DrawFn) -> list[Any]:
 def held_through(draw: st.DrawFn) -> list[Any]:
     """A snapshot asked before and after something large, with purges on the way."""
     asked = draw(asks)
-    large = [draw(churn()), [draw(rebuilds)], [DropIndex(draw(st.sampled_from(INDEXES)))]]
+    large = [
+        draw(churn()),
+        [draw(rebuilds)],
+        [draw(reorganizations)],
+        [DropIndex(draw(st.sampled_from(INDEXES)))],
+    ]
     happens = draw(st.lists(st.sampled_from(large), min_size=1, max_size=3))
     return [Hold(), asked, *(each for some in happens for each in some), Vacuum(), AskAgain()]
 
