@@ -112,7 +112,8 @@ class Reorganizer:
         except BaseException as error:
             await self._cut_short(error)
             raise
-        await self._write_job("done")
+        with trio.CancelScope(shield=True):  # what has taken over is done
+            await self._write_job("done")
         return self._outcome(began, len(sizes), imbalance(sizes))
 
     def _outcome(self, began: float, nlist: int, imbalance_before: float) -> Reorganization:

@@ -96,14 +96,14 @@ class Rewriting:
         successor = self._version(layout)
         successor.search = await run_blocking(search_of, successor)
         looked = await self._look_around(layout, successor)
-        vids = np.concatenate([np.empty(0, np.int64), *(each.vids for each in looked)])
-        numbers = np.concatenate([np.empty(0, np.int32), *(each.numbers for each in looked)])
+        vids = np.concatenate([np.empty(0, np.int64), *(look.vids for look in looked)])
+        numbers = np.concatenate([np.empty(0, np.int32), *(look.numbers for look in looked)])
         await self._move(successor, vids, numbers)
         await self._prove()
-        successor.folded_distance += sum(each.growth for each in looked)
+        successor.folded_distance += sum(look.growth for look in looked)
         successor.replace_segments(self._segments())
         filed_until = await self._file(successor)
-        rows_seen = sum(each.rows for each in looked)
+        rows_seen = sum(look.rows for look in looked)
         return Rewritten(
             layout, successor, filed_until, self._replaced, self._added, rows_seen, len(vids)
         )
@@ -119,7 +119,8 @@ class Rewriting:
         if not made:
             return None
         added = np.concatenate([pieces for _, pieces in made])
-        return laid_out(self._before.centroids, [removed for removed, _ in made], added)
+        removed = [partition for partition, _ in made]
+        return await run_blocking(laid_out, self._before.centroids, removed, added)
 
     async def _split(self, change: Change) -> Vectors:
         """New centroids, float32 (m, d), of a partition to split; none of one to give up."""
@@ -127,13 +128,11 @@ class Rewriting:
         if not change.pieces:
             return np.empty((0, dim), np.float32)
         refs = before.segments.get(change.partition, ())
-        listed = await self._state.pool.read(lambda c: [_read(c, ref).vids for ref in refs])
-        vids = np.sort(np.concatenate([np.empty(0, np.int64), *listed]))
-        size = min(len(vids), change.pieces * SAMPLES_A_PIECE, rows_of_a_pass(self._state, dim))
-        random = np.random.default_rng((before.row.seed, change.partition))
-        drawn = np.sort(random.choice(vids, size, replace=False))
+        size = min(change.pieces * SAMPLES_A_PIECE, rows_of_a_pass(self._state, dim))
+        seed = (before.row.seed, change.partition)
+        drawn = await self._state.pool.read(partial(_drawn, refs=refs, size=size, seed=seed))
         step = block_rows(dim)
-        parts = [await self._vectors(drawn[at : at + step]) for at in range(0, size, step)]
+        parts = [await self._vectors(drawn[at : at + step]) for at in range(0, len(drawn), step)]
         vectors = np.concatenate([np.empty((0, dim), np.float32), *parts])
         sample = await run_blocking(index_space, before.metric, vectors)
         return await run_blocking(split, sample, change.pieces, before.row.seed)
@@ -161,9 +160,9 @@ class Rewriting:
 
     async def _look_around(self, layout: Layout, successor: Generation) -> list[Looked]:
         """Look at the rows that may move, and stage what stays of segments that lose some."""
-        numbers = [layout.neighbours(), layout.given_up, layout.renumbered]
-        scope = np.unique(np.concatenate(numbers)).tolist()
-        refs = [ref for number in scope for ref in self._before.segments.get(number, ())]
+        neighbours = await run_blocking(layout.neighbours)
+        scope = {*neighbours.tolist(), *layout.given_up.tolist(), *layout.renumbered.tolist()}
+        refs = [ref for number in sorted(scope) for ref in self._before.segments.get(number, ())]
         blocks = list(_blocks(refs, block_rows(self._table.dim)))
         seen: list[Looked] = []
         for at in range(0, len(blocks), self._parallel):
@@ -188,7 +187,7 @@ class Rewriting:
 
     async def _move(self, successor: Generation, vids: Vids, numbers: Numbers) -> None:
         """Stage new segments of the rows `vids` (n,), which now are in partitions `numbers`."""
-        order = np.lexsort((vids, numbers))
+        order = await run_blocking(np.lexsort, (vids, numbers))
         step = block_rows(self._table.dim)
         runs = [order[at : at + step] for at in range(0, len(order), step)]
 
@@ -262,7 +261,7 @@ def unfolded(before: Generation, first: Vid, successor: Generation) -> list[Batc
     filed = filed.since(int(np.searchsorted(filed.vids, first)))
     batches = [batch for batch in before.batches if batch.vids[0] >= first]
     search = successor.search
-    found = [Batch(each.lsn, each.vids, each.vectors, each.crcs, search) for each in batches]
+    found = [Batch(some.lsn, some.vids, some.vectors, some.crcs, search) for some in batches]
     if len(filed):  # its commits are of LSNs before those of the batches
         lsn = before.row.fold_lsn
         found.insert(0, Batch(lsn, filed.vids, filed.vectors, filed.crcs, search))
@@ -272,17 +271,29 @@ def unfolded(before: Generation, first: Vid, successor: Generation) -> list[Batc
 def _blocks(refs: Sequence[SegmentRef], rows_max: int) -> Iterator[list[SegmentRef]]:
     """Consecutive segments with about `rows_max` rows together."""
     block: list[SegmentRef] = []
+    rows_in_block = 0
     for ref in refs:
-        if block and sum(each.n for each in block) + ref.n > rows_max:
+        if block and rows_in_block + ref.n > rows_max:
             yield block
-            block = []
+            block, rows_in_block = [], 0
         block.append(ref)
+        rows_in_block += ref.n
     if block:
         yield block
 
 
 def _read(connection: sqlite3.Connection, ref: SegmentRef) -> Segment:
     return unpacked(segments.read(connection, ref.id))
+
+
+def _drawn(
+    connection: sqlite3.Connection, refs: Sequence[SegmentRef], size: int, seed: tuple[int, int]
+) -> Vids:
+    """Up to `size` of the rows of these segments, ascending."""
+    listed = [_read(connection, ref).vids for ref in refs]
+    vids = np.sort(np.concatenate([np.empty(0, np.int64), *listed]))
+    random = np.random.default_rng(seed)
+    return np.sort(random.choice(vids, min(size, len(vids)), replace=False))
 
 
 def _listed(
