@@ -392,8 +392,16 @@ class Rebuilder:
 
     async def _keep(self) -> None:
         job = self._progress.row("interrupted")
-        row = await self._committer.write(lambda c: _interrupted(c, self._row.id, job))
+        await self._committer.do(lambda: partial(_interrupted, job=job), self._kept)
+
+    def _kept(self, row: GenerationRow) -> None:
+        """In the turn: an index that was dropped by now has nothing to go on with."""
+        if self._index.row.id not in self._state.indexes:
+            self._state.abandoned.append(row.id)
+            self._ended()
+            return
         assert self._s0 is not None
+        job = self._progress.row("interrupted")
         self._index.unfinished, self._s0 = Unfinished(row, job, self._s0, trio.current_time()), None
 
     async def _drop(self, error: BaseException) -> None:
@@ -405,11 +413,9 @@ class Rebuilder:
         self._ended()
 
 
-def _interrupted(
-    connection: sqlite3.Connection, generation: GenerationId, job: JobRow
-) -> GenerationRow:
+def _interrupted(connection: sqlite3.Connection, job: JobRow) -> GenerationRow:
     catalog.put_job(connection, job)
-    return next(row for row in catalog.read_generations(connection) if row.id == generation)
+    return next(row for row in catalog.read_generations(connection) if row.id == job.generation)
 
 
 def _resumed(connection: sqlite3.Connection, row: GenerationRow, job: JobRow) -> None:
