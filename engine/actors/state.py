@@ -46,7 +46,8 @@ class State:
     indexes: dict[IndexId, IndexState]
     """Entries come and go by DDL, in the Committer's turn."""
     retired: list[Generation] = field(default_factory=list)
-    """Generations that were replaced or dropped; the Sweeper takes them away."""
+    """Generations that were replaced or dropped, a version before its successor; the Sweeper takes
+    them away."""
     abandoned: list[GenerationId] = field(default_factory=list)
     """Generations that were never swapped in; the Sweeper takes them away."""
     snapshots: SnapshotRegistry = field(default_factory=SnapshotRegistry)
@@ -65,8 +66,11 @@ class State:
     """How long writers have waited for indexes and builds in all; added to by the writers."""
     maintenance: trio.Lock = field(default_factory=trio.Lock)
     """Held by whoever folds or compacts an active generation."""
+    compaction: trio.Lock = field(default_factory=trio.Lock)
+    """Held, before `maintenance`, by a purge while it compacts one generation after the other, and
+    by a reorganization: until all are compacted no version takes another's place."""
     builds: dict[IndexId, BuildControl] = field(default_factory=dict)
-    """The builds that run; closing interrupts them, dropping cancels them."""
+    """The builds and reorganizations that run; closing interrupts them, dropping cancels them."""
 
     def give_up(self, index: IndexState) -> None:
         """A build that was cut short will not go on: its snapshot is let go, its generation goes.

@@ -43,6 +43,7 @@ from .rebuild.outcome import Outcome
 from .rebuild.rebuilder import Rebuilder
 from .rebuild.record import Listener
 from .rebuild.rollback import Rollback
+from .reorganize.reorganizer import Reorganization, Reorganizer
 from .searcher import Searcher
 from .state import State
 from .sweeper import Sweeper
@@ -279,6 +280,25 @@ class Supervisor:
             self.sweeper.wake()
         else:
             raise NotFoundError(f"index {index.row.name!r}: there is no rebuild to abort")
+
+    async def reorganize(
+        self,
+        index: IndexState,
+        *,
+        partitions: int | None = None,
+        effort: Effort | None = None,
+    ) -> Reorganization:
+        """Split overgrown partitions of an index and give starving ones up, the worst first."""
+        reorganizer = Reorganizer(
+            self.state,
+            self.committer,
+            index,
+            fold=self.indexer.fold_now,
+            effort=effort or Effort(parallel=default_parallel()),
+            ended=self._build_ended,
+        )
+        control = BuildControl(resumable=False)
+        return await run_alone(self.state, index, control, partial(reorganizer.run, partitions))
 
     async def _resume_builds(self) -> None:
         """Builds that a crash or a close has cut short go on, one after the other."""

@@ -18,7 +18,7 @@ transaction.
 import logging
 import sqlite3
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
@@ -119,10 +119,13 @@ class Sweeper:
                 await self._writer.write(partial(_retire, generations=old))
 
     async def _drop_generations(self) -> None:
-        free = [generation for generation in self._state.retired if not generation.held]
-        for generation in free:
+        for generation in list(self._state.retired):  # a version comes before its successor
+            if generation.held:
+                continue
             self._state.retired.remove(generation)
             self._state.abandoned.append(generation.row.id)
+            if generation.successor is not None:
+                generation.successor.held -= 1
         while self._state.abandoned:
             async with self._state.maintenance:  # a fold may still be writing to it
                 await self._drop_generation(self._state.abandoned[0])
@@ -153,10 +156,8 @@ class Sweeper:
     async def _purge(self, table: TableId, deaths: Deaths) -> None:
         horizon = deaths.purged_until = self._state.horizon()
         ended = deaths.stored_until(horizon)
-        held = [each for each in self._state.retired if each.held and each.table == table]
         try:
-            for generation in (*self._state.stored_generations(table), *held):
-                await self._compact(generation, ended)
+            await self._compact_all(table, ended)
         except CorruptError as error:  # what it lists is not known: purge nothing
             logger.warning("purging table %s: %s; a rebuild mends it", table, error)
             return
@@ -164,6 +165,17 @@ class Sweeper:
             some = ended[start : start + ROWS_A_SLICE]
             await self._writer.write(partial(rows.purge, table=table, vids=some))
         deaths.forget_until(horizon)
+
+    async def _compact_all(self, table: TableId, ended: NDArray[np.int64]) -> None:
+        """Every generation that may be searched, a version after its successor.
+
+        What both name is the successor's in the file, and has been rewritten there.
+        """
+        async with self._state.compaction:
+            held = [each for each in reversed(self._state.retired) if each.held]
+            kept = [each for each in held if each.table == table]
+            for generation in (*self._state.stored_generations(table), *kept):
+                await self._compact(generation, ended)
 
     async def _compact(self, generation: Generation, ended: NDArray[np.int64]) -> None:
         """Rewrite, a few partitions at a time, those that list rows in `ended`.
@@ -202,14 +214,32 @@ class Sweeper:
         new: dict[SegmentId, SegmentRef | None] = {
             old: next(staged) if piece.n else None for old, piece in rewritten
         }
-        version = generation.replace_segments(_replaced(chosen, new))
+        named = self._naming(generation, chosen, new)
+        versions = {
+            each: each.replace_segments(_replaced(some, new)) for each, some in named.items()
+        }
         try:
-            while generation.pinned_before(version):  # noqa: ASYNC110 - searches are short
+            while any(each.pinned_before(version) for each, version in versions.items()):  # noqa: ASYNC110 - searches are short
                 await trio.sleep(PIN_POLL_S)
             await self._seal(generation, chosen, new)
         except BaseException:
-            generation.replace_segments(chosen)  # the old segments are still there
+            for each, some in named.items():
+                each.replace_segments(some)  # the old segments are still there
             raise
+
+    def _naming(
+        self, generation: Generation, chosen: Segments, old: Container[SegmentId]
+    ) -> dict[Generation, Segments]:
+        """The generation, and older versions of it, that name one of the segments `old`.
+
+        Each with what it has in the partitions `chosen`.
+        """
+        found: dict[Generation, Segments] = {}
+        for each in (generation, *self._state.retired):
+            some = {centroid: each.segments.get(centroid, ()) for centroid in chosen}
+            if any(ref.id in old for refs in some.values() for ref in refs):
+                found[each] = some
+        return found
 
     async def _seal(
         self, generation: Generation, chosen: Segments, new: dict[SegmentId, SegmentRef | None]

@@ -2,6 +2,7 @@
 
 from ..actors.rebuild.outcome import Outcome
 from ..actors.rebuild.progress import Event
+from ..actors.reorganize.reorganizer import Reorganization
 from .database import Database, open_db
 from .findings import Findings
 from .hits import Hit, Hits, Row
@@ -27,6 +28,7 @@ __all__ = [
     "JobStatus",
     "Outcome",
     "Partition",
+    "Reorganization",
     "Row",
     "Snapshot",
     "Table",

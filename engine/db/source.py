@@ -319,8 +319,7 @@ def _translated_read(fn: Callable[[sqlite3.Connection], T], connection: sqlite3.
 def _state_key(connection: sqlite3.Connection) -> object:
     """Equal as long as nothing that `load` reads has changed."""
     generations = connection.execute(
-        "SELECT i.id, i.active, g.fold_vid, g.sealed, "
-        "(SELECT count(*) FROM partitions p WHERE p.generation = g.id AND p.id <= g.sealed) "
+        "SELECT i.id, i.active, g.fold_vid, g.sealed, g.segment_sum, g.nlist "
         "FROM indexes i LEFT JOIN generations g ON g.id = i.active"
     ).fetchall()
     purged = connection.execute("SELECT sum(live), count(*) FROM tables").fetchone()

@@ -167,6 +167,22 @@ class PauseBuild:
 
 
 @dataclass(frozen=True)
+class Reorganize:
+    """Reorganize an index."""
+
+    name: str
+    partitions: int | None
+
+    async def run(self, world: World) -> None:
+        """Answers stay what they are, unless a build goes on."""
+        if self.name not in world.indexes:
+            return
+        index = await world.index(self.name)
+        with suppress(BusyError):
+            await index.reorganize(self.partitions)
+
+
+@dataclass(frozen=True)
 class FinishBuilds:
     """Wait for the builds that go on."""
 

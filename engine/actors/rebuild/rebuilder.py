@@ -45,7 +45,7 @@ from ..control import BuildControl
 from ..errors import JobCancelled
 from ..job import drop_unfinished
 from ..state import State
-from ..wide import leaves
+from ..wide import consists_of
 from .catch_up import CatchUp, Position
 from .effort import Effort, Pace
 from .gate import require_recall
@@ -319,8 +319,8 @@ class Rebuilder:
         if self._can_go_on(error):
             job = self._record.row(self._control.ending)
             now_s = trio.current_time()
-            return lambda c: Unfinished(_interrupted(c, build, job), job, snapshot, now_s)
-        cancelled = _consists_of(error, trio.Cancelled, JobCancelled)
+            return lambda c: Unfinished(_interrupted(c, job), job, snapshot, now_s)
+        cancelled = consists_of(error, trio.Cancelled, JobCancelled)
         state = "cancelled" if cancelled else "failed"
         job = self._record.row(state, "" if cancelled else str(error))
         return lambda c: catalog.end_build(c, build, job)
@@ -337,14 +337,12 @@ class Rebuilder:
         """Whether the build was cut short from outside, and nobody wants it gone."""
         if self._control.asked == "cancelled" or self._index.row.id not in self._state.indexes:
             return False
-        return _consists_of(error, trio.Cancelled) or isinstance(error, DiskFullError)
+        return consists_of(error, trio.Cancelled) or isinstance(error, DiskFullError)
 
 
-def _interrupted(
-    connection: sqlite3.Connection, generation: GenerationId, job: JobRow
-) -> GenerationRow:
+def _interrupted(connection: sqlite3.Connection, job: JobRow) -> GenerationRow:
     catalog.put_job(connection, job)
-    return next(row for row in catalog.read_generations(connection) if row.id == generation)
+    return next(row for row in catalog.read_generations(connection) if row.id == job.generation)
 
 
 def _resumed(connection: sqlite3.Connection, row: GenerationRow, job: JobRow) -> None:
@@ -363,9 +361,3 @@ def _begin_catch_up(connection: sqlite3.Connection, row: GenerationRow) -> None:
         drift_baseline=row.drift_baseline,
     )
     catalog.set_seal(connection, row.id, row.seal)
-
-
-def _consists_of(error: BaseException, *kinds: type[BaseException]) -> bool:
-    """Whether it is one of these, or a group of nothing else."""
-    errors = leaves(error) if isinstance(error, BaseExceptionGroup) else [error]
-    return all(isinstance(each, kinds) for each in errors)

@@ -16,11 +16,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 
-import trio
-
 from ....txn.head import Heads
 from ....txn.snapshot import Snapshot
-from ....wal.errors import CentroiDBError, NotFoundError
+from ....wal.errors import NotFoundError
 from ...index.generation import Generation
 from ...index.health import imbalance
 from ...index.parameters import IndexParameters
@@ -66,7 +64,7 @@ class Rollback:
             with self._log_held():
                 return await self._take_over(generation)
         except BaseException as error:
-            await self._note(error)
+            await self._record.end(error)
             raise
 
     @contextmanager
@@ -126,15 +124,3 @@ class Rollback:
 
     async def _report_lag(self, lag: int) -> None:
         await self._record.report("catch up", 0, 1, lag=lag)
-
-    async def _note(self, error: BaseException) -> None:
-        """Write down how it ended, if the file can still be written."""
-        cancelled = isinstance(error, trio.Cancelled | JobCancelled)
-        with trio.CancelScope(shield=True):
-            try:
-                await self._record.write(
-                    "cancelled" if cancelled else "failed", "" if cancelled else str(error)
-                )
-            except CentroiDBError:
-                if self._state.failed is None and not self._state.closing:
-                    raise
