@@ -21,6 +21,7 @@ from .rows import Versions
 from .seal import SegmentRef
 from .types import GenerationId, SegmentId
 
+_NONE = SegmentId(0)
 _ALL = SegmentId((1 << 63) - 1)
 
 
@@ -106,19 +107,19 @@ def staged(connection: sqlite3.Connection, generation: GenerationId) -> list[Seg
     return sorted(refs, key=lambda ref: ref.id)
 
 
-def listed_rows(connection: sqlite3.Connection, generation: GenerationId) -> Versions:
-    """vids and crcs of every row its segments list, staged ones too, ascending."""
-    vids, crcs = [], []
+def listed_rows(
+    connection: sqlite3.Connection,
+    generation: GenerationId,
+    *,
+    after: SegmentId = _NONE,
+    until: SegmentId = _ALL,
+) -> Iterator[Versions]:
+    """vids and crcs of each of its segments with `after` < id <= `until`."""
     for raw_vids, raw_crcs in connection.execute(
-        "SELECT vids, row_crcs FROM partitions WHERE generation = ?", (generation,)
+        "SELECT vids, row_crcs FROM partitions WHERE generation = ? AND id > ? AND id <= ?",
+        (generation, after, until),
     ):
-        vids.append(np.frombuffer(raw_vids, "<i8"))
-        crcs.append(np.frombuffer(raw_crcs, "<u4"))
-    if not vids:
-        return Versions(np.empty(0, np.int64), np.empty(0, np.uint32))
-    joined = np.concatenate(vids)
-    order = np.argsort(joined, kind="stable")
-    return Versions(joined[order], np.concatenate(crcs)[order])
+        yield Versions(np.frombuffer(raw_vids, "<i8"), np.frombuffer(raw_crcs, "<u4"))
 
 
 def listed_by_partition(

@@ -4,6 +4,7 @@ Everything here is read and changed on the event loop only, between two awaits,
 so each step sees and leaves it whole. Worker threads get immutable pieces of it.
 """
 
+import os
 from collections.abc import Iterable
 from copy import copy
 from dataclasses import dataclass, field
@@ -62,6 +63,11 @@ class State:
     """How long writers have waited for indexes and builds in all; added to by the writers."""
     maintenance: trio.Lock = field(default_factory=trio.Lock)
     """Held by whoever folds or compacts an active generation."""
+    build_workers: trio.CapacityLimiter = field(
+        default_factory=lambda: trio.CapacityLimiter(os.cpu_count() or 1)
+    )
+    """As many as there are cores, nobody's: every block of every build takes one and gives it back,
+    first come first served. So builds take turns, and searches keep threads of their own."""
     builds: dict[IndexId, BuildControl] = field(default_factory=dict)
     """The builds that run; closing interrupts them, dropping cancels them."""
 

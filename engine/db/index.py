@@ -48,6 +48,8 @@ class RebuildOptions(TypedDict, total=False):
     start: Literal["sample", "kmeans++"] | None
     centroid_search: Literal["auto", "exact", "hnsw"] | None
     target_accuracy: int | None
+    memory_bytes: int | None
+    """What the build may take at most; below what it needs it is refused."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike
 from ...wal.errors import InputError, NotFoundError
 from ...wal.types import TableId
 from ..actors import ddl
+from ..actors.rebuild.budget import plan_for
 from ..index.distance import Metric
 from ..index.parameters import IndexParameters
 from .hits import Row
@@ -163,6 +164,7 @@ class Table:
         seed: int = 0,
         start: Literal["sample", "kmeans++"] = "sample",
         target_accuracy: int | None = None,
+        memory_bytes: int | None = None,
         parallel: int | None = None,
         if_not_exists: bool = False,
     ) -> Index:
@@ -171,7 +173,9 @@ class Table:
         metric: by default the table's. nlist: partitions, by default about the square
         root of the rows. codec: `sq8` (int8, exact all the same) or `flat`; by default
         sq8 above 64 dims. start: where k-means begins, at rows of the sample or spread out
-        by k-means++. On too few rows it stays exact and trains itself later.
+        by k-means++. memory_bytes: what a build may take at most, this one and later ones;
+        a smaller sample of the rows then makes the centroids, and a budget that is too small
+        is refused. On too few rows it stays exact and trains itself later.
         """
         supervisor = self._source.supervisor()
         check_name("index", name)
@@ -189,6 +193,7 @@ class Table:
             seed=seed,
             start=start,
             target_accuracy=target_accuracy,
+            memory_bytes=memory_bytes,
         )
         state = supervisor.state
         known = next((each for each in state.indexes.values() if each.row.name == name), None)
@@ -196,6 +201,7 @@ class Table:
             if known.row.table != self._id:
                 raise InputError(f"index {name!r} exists already, on another table")
             return Index(self._source, known.row.id, name)
+        plan_for(table, table.live, parameters, state.limits, parallel=1)  # or it is refused
         made = await ddl.create_index(state, supervisor.committer, table, name, parameters)
         try:
             if supervisor.monitor.has_rows_enough(made):

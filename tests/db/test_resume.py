@@ -11,7 +11,7 @@ from trio.testing import MockClock
 
 from centroidb import Database, Index, JobCancelled, Limits, open_db
 from centroidb.engine.actors.committer import Committer
-from centroidb.engine.actors.rebuild import static_phase
+from centroidb.engine.actors.rebuild import budget, static_phase
 from centroidb.engine.actors.rebuild.static_phase import StaticPhase
 from tests.support.databases import SMALL, checked_db, resumed
 from tests.support.leftovers import leftovers
@@ -29,8 +29,8 @@ STOPS = range(1, 38, 3)
 @pytest.fixture(autouse=True)
 def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Blocks of a few rows, so that there are several windows of assignments."""
-    monkeypatch.setattr(static_phase, "block_rows", lambda _: 40)
-    monkeypatch.setattr(static_phase, "BLOCKS_A_WINDOW", 3)
+    monkeypatch.setattr(budget, "block_rows", lambda _: 40)
+    monkeypatch.setattr(static_phase, "WINDOW_BLOCKS", 3)
 
 
 class Cut(BaseException):

@@ -90,15 +90,18 @@ def test_a_missing_segment_is_damage(connection: sqlite3.Connection) -> None:
 
 
 def test_listed_rows_are_those_of_all_segments(connection: sqlite3.Connection) -> None:
-    """Every row a generation lists, staged ones too, by vid, each with its crc."""
-    segments.write(connection, FIRST, [segment(0, 4, 9), segment(1, 2), segment(0, 11)])
+    """Every segment of a generation, staged ones too, with its rows' crcs; or some of them."""
+    refs = segments.write(connection, FIRST, [segment(0, 4, 9), segment(1, 2), segment(0, 11)])
     segments.write(connection, SECOND, [segment(0, 7)])
 
-    listed = segments.listed_rows(connection, FIRST)
+    listed = list(segments.listed_rows(connection, FIRST))
+    some = segments.listed_rows(connection, FIRST, after=refs[0].id, until=refs[1].id)
 
-    assert listed.vids.tolist() == [2, 4, 9, 11]
-    assert listed.crcs.tolist() == [102, 104, 109, 111]
-    assert len(segments.listed_rows(connection, GenerationId(9)).vids) == 0
+    listed.sort(key=lambda part: part.vids[0])
+    assert [part.vids.tolist() for part in listed] == [[2], [4, 9], [11]]
+    assert [part.crcs.tolist() for part in listed] == [[102], [104, 109], [111]]
+    assert [part.vids.tolist() for part in some] == [[2]]
+    assert not list(segments.listed_rows(connection, GenerationId(9)))
 
 
 def test_what_was_staged_and_not_sealed_goes(connection: sqlite3.Connection) -> None:

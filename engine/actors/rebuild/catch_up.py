@@ -12,7 +12,7 @@ them back while it runs (`State.brakes`), and says for how long.
 """
 
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -28,9 +28,10 @@ from ....wal.log import Record
 from ....wal.types import Lsn, Vid
 from ...index.generation import Batch, Generation
 from ...storage.folding import Writer, fold
-from ...storage.loading import block_rows, load_batches
+from ...storage.loading import load_batches
 from ..errors import JobCancelled
 from ..state import State
+from .budget import Plan
 
 SHRINKING = 0.7
 """A pass that leaves more than this share of the lag before it does not gain on the writers."""
@@ -69,11 +70,14 @@ class CatchUp:
         generation: Generation,
         position: Position,
         report: Callable[[int], Awaitable[None]],
+        *,
+        plan: Plan,
     ) -> None:
         self._state = state
         self._writer = writer
         self._generation = generation
         self._report = report
+        self._cut = plan.cut
         self.position = position
         self.rows = 0
         """Rows applied."""
@@ -124,37 +128,43 @@ class CatchUp:
         """Apply the log up to the LSN committed now."""
         heads, table = self._state.heads, self._table()
         after, table_id = self.position.lsn, self.position.table.id
-        records = await self._state.pool.read(
-            lambda c: [record for record, _ in log.read(c, after, heads.lsn, table_id)]
+        applied = self.position.high
+        await self._state.pool.read(
+            lambda c: _require_contiguous(
+                (record for record, _ in log.read(c, after, heads.lsn, table_id)),
+                applied,
+                table.next_vid,
+            )
         )
-        _require_contiguous(records, self.position.high, table.next_vid)
-        step = block_rows(table.dim)
+        step = min(self._cut.block, self._cut.delta)
         for first in range(self.position.high, table.next_vid, step):
             until = Vid(min(first + step, table.next_vid))
-            some = await self._state.pool.read(
-                partial(
-                    load_batches,
-                    table=table,
-                    first=Vid(first),
-                    until=until,
-                    generation=self._generation,
-                )
-            )
+            some = await self._assigned(table, Vid(first), until)
             for batch in some:
                 await self._file(batch)
         self.position = Position(heads, table)
 
+    async def _assigned(self, table: TableRow, first: Vid, until: Vid) -> list[Batch]:
+        """The stored rows of a block, whose partitions are known."""
+        load = partial(
+            load_batches, table=table, first=first, until=until, generation=self._generation
+        )
+        async with self._state.build_workers:
+            some = await self._state.pool.read(load)
+            await run_blocking(lambda: [batch.rows for batch in some])
+        return some
+
     async def _file(self, batch: Batch) -> None:
         generation = self._generation
-        generation.delta.append(await run_blocking(lambda: batch.rows))
+        generation.delta.append(batch.rows)
         self.rows += len(batch)
-        if len(generation.delta) >= self._state.limits.delta_rows:
+        if len(generation.delta) >= self._cut.delta:
             deaths = self._state.deaths[self.position.table.id]
             slice_bytes = self._state.limits.slice_bytes
             await fold(self._writer, generation, deaths, self.position.lsn, slice_bytes)
 
 
-def _require_contiguous(records: list[Record], first: Vid, until: Vid) -> None:
+def _require_contiguous(records: Iterable[Record], first: Vid, until: Vid) -> None:
     """The log must name every vid between two positions, once and in order.
 
     A build that goes on after a fold may have some of the first records' rows already.

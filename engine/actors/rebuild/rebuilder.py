@@ -29,7 +29,6 @@ from ....txn.snapshot import Snapshot
 from ....wal import catalog, segments
 from ....wal.catalog import GenerationRow, JobRow, TableRow
 from ....wal.errors import CentroiDBError, DiskFullError
-from ....wal.rows import Versions
 from ....wal.seal import Seal
 from ....wal.types import GenerationId, JobId, Lsn
 from ...index.centroids import CentroidSearch
@@ -46,11 +45,12 @@ from ..control import BuildControl
 from ..errors import BusyError, JobCancelled
 from ..state import State
 from ..wide import leaves
+from .budget import Plan, plan_for
 from .catch_up import CatchUp, Position
-from .gate import require_recall
+from .gate import Gate
 from .progress import Event, Phase, Progress
 from .slices import BuildSlices
-from .static_phase import Assigned, StaticPhase, Step
+from .static_phase import Assigned, StaticPhase, Step, Vids
 from .swap import Swap, verify_rows
 
 JOB_ROW_EVERY_S = 0.25
@@ -163,6 +163,7 @@ class Rebuilder:
         self._s0, self._row = unfinished.snapshot, unfinished.row
         self._progress.take_up(unfinished.job)
         self._table = self._s0.heads.tables[self._index.row.table]
+        self._plan = self._planned_for(self._row.rows_at_build)
         job = self._progress.row("running")
         await self._committer.write(partial(_resumed, row=self._row, job=job))
 
@@ -178,6 +179,7 @@ class Rebuilder:
         if table is None:
             raise JobCancelled(f"the table of index {self._index.row.name!r} was dropped")
         self._table = table
+        self._plan = self._planned_for(table.live)
         self._s0 = self._state.snapshots.open(heads, math.inf)
         planned = self._planned(table, heads.lsn)
 
@@ -187,6 +189,12 @@ class Rebuilder:
             return row, catalog.put_job(connection, job)
 
         return work
+
+    def _planned_for(self, rows: int) -> Plan:
+        """How to build over so many rows, those visible at S0; InputError if there is no memory."""
+        return plan_for(
+            self._table, rows, self._parameters, self._state.limits, parallel=self._parallel
+        )
 
     def _planned(self, table: TableRow, lsn: Lsn) -> GenerationRow:
         parameters = self._parameters
@@ -203,7 +211,7 @@ class Rebuilder:
             codec=parameters.codec_for(table.dim),
             metric=parameters.metric,
             centroid_search=parameters.centroid_search,
-            rows_at_build=0,
+            rows_at_build=table.live,
             drift_baseline=0.0,
             cost_at_build=0.0,
             built_at_ns=time.time_ns(),
@@ -220,8 +228,9 @@ class Rebuilder:
             self._table,
             state.visibility(self._table, self._s0.lsn),
             self._parameters,
+            plan=self._plan,
             kept=self._slices(),
-            parallel=self._parallel,
+            workers=state.build_workers,
             report=self._report,
         )
         versions = await phase.versions()
@@ -243,7 +252,7 @@ class Rebuilder:
         return BuildSlices(self._state.pool, self._committer, self._row.id)
 
     async def _partition(
-        self, phase: StaticPhase, versions: Versions
+        self, phase: StaticPhase, versions: Vids
     ) -> tuple[NDArray[np.float32], CentroidSearch]:
         """Train, and assign every row; once more where small partitions are given up."""
         centroids = await phase.train(versions)
@@ -252,6 +261,7 @@ class Rebuilder:
         trimmed = phase.trimmed(assigned, centroids)
         if trimmed is not None:
             centroids, search = trimmed, await phase.search_of(trimmed)
+            del assigned  # or there would be two
             assigned = await phase.assign(versions, search, "reassign")
         self._assigned = assigned
         return centroids, search
@@ -262,7 +272,7 @@ class Rebuilder:
         slice_bytes = self._state.limits.slice_bytes
         await self._store_centroids(centroids)
         refs = await self._state.pool.read(lambda c: segments.staged(c, self._row.id))
-        pieces = phase.encoded(self._assigned, centroids, slice_bytes, done=len(refs))
+        pieces = phase.encoded(self._assigned, centroids, done=len(refs))
         async with aclosing(pieces) as encoded:
             async for some in encoded:
                 refs += await stage(self._committer, self._row.id, some, slice_bytes)
@@ -288,7 +298,9 @@ class Rebuilder:
     async def _follow_and_swap(self, generation: Generation) -> Outcome:
         assert self._s0 is not None
         start = Position.of(generation.row, self._table)
-        catch_up = CatchUp(self._state, self._committer, generation, start, self._report_lag)
+        catch_up = CatchUp(
+            self._state, self._committer, generation, start, self._report_lag, plan=self._plan
+        )
         old = self._index.active
         before = imbalance(old.partition_sizes()) if old is not None else None
         await catch_up.run()
@@ -328,7 +340,8 @@ class Rebuilder:
         assert self._s0 is not None
         assert self._assigned is not None
         visibility = self._state.visibility(self._table, self._s0.lsn)
-        await require_recall(self._state, self._table, visibility, self._assigned, old, generation)
+        gate = Gate(self._state, self._table, visibility, self._plan)
+        await gate.require_recall(self._assigned, old, generation)
 
     async def _reach_the_end(self, catch_up: CatchUp, generation: Generation) -> None:
         """Catch up and verify, until nothing much was committed meanwhile.
@@ -351,7 +364,8 @@ class Rebuilder:
 
     async def _verify(self, position: Position, generation: Generation) -> None:
         visibility = self._state.visibility(position.table, position.lsn)
-        await self._state.pool.read(lambda c: verify_rows(c, generation, position, visibility))
+        async with self._state.build_workers:
+            await self._state.pool.read(lambda c: verify_rows(c, generation, position, visibility))
 
     async def _report(
         self,

@@ -14,8 +14,6 @@ import sqlite3
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-import numpy as np
-
 from ....txn.deaths import Visibility
 from ....wal import catalog, log, rows, segments
 from ....wal.catalog import TableRow
@@ -37,19 +35,23 @@ def verify_rows(
     visibility: Visibility,
 ) -> None:
     """Raise RebuildRejected unless the generation lists exactly the rows live at `position`."""
-    listed = segments.listed_rows(connection, generation.row.id)
     delta = generation.delta.view()
-    vids = np.concatenate([listed.vids, delta.vids])
-    crcs = np.concatenate([listed.crcs, delta.crcs])
-    if np.any(vids[1:] <= vids[:-1]):
-        raise RebuildRejected(f"generation {generation.row.id} lists a row twice; it is dropped")
-    seen = visibility(vids)
-    found = RowSum.of(vids, crcs) if seen is None else RowSum.of(vids[seen], crcs[seen])
-    if found != position.table.sum:
+    total = RowSum()
+    for listed in segments.listed_rows(connection, generation.row.id):
+        total += _sum_of_seen(listed, visibility)
+    total += _sum_of_seen(rows.Versions(delta.vids, delta.crcs), visibility)
+    if total != position.table.sum:
         raise RebuildRejected(
             f"generation {generation.row.id}: the rows it lists are not those of table "
             f"{position.table.name!r} at LSN {position.lsn}; it is dropped"
         )
+
+
+def _sum_of_seen(listed: rows.Versions, visibility: Visibility) -> RowSum:
+    seen = visibility(listed.vids)
+    if seen is None:
+        return RowSum.of(listed.vids, listed.crcs)
+    return RowSum.of(listed.vids[seen], listed.crcs[seen])
 
 
 @dataclass(frozen=True)
