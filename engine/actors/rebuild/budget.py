@@ -295,7 +295,7 @@ def _width(foot: Footprint, cut: Cut, parallel: int, memory_bytes: int) -> Width
     phases: list[Phase] = ["versions", "sample", "cluster", "assign", "encode"]
     return Width(
         **{
-            phase: max(1, min(parallel, (memory_bytes - once[phase]) // lane[phase]))
+            phase: max(1, min(parallel, (memory_bytes - once[phase]) // max(1, lane[phase])))
             for phase in phases
         }
     )

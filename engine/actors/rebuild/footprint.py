@@ -15,8 +15,10 @@ Each figure is an upper bound of what numpy and Python allocate there, read off 
 compared with what they do allocate; SQLite's copy of a block that is read is in it. It grows
 with every size, so a size can be fitted by halving.
 
-Not counted: the cache, the deaths (8 bytes a version), the pages of connections; and where
-thousands of rows are equal, the pairs of a row and a centroid at the same distance.
+Not counted: the cache, the deaths (8 bytes a version), the pages of connections. Nor is what
+data can do that tells rows apart badly: where thousands of rows are equal, the pairs of a row
+and a centroid at the same distance; where the float32 products of the gate tell nothing, the
+pairs of a query and a row.
 """
 
 from dataclasses import dataclass
@@ -27,17 +29,18 @@ from ...index.centroids import ASSIGN_PAIRS, CROSSOVER
 from ...index.distance import BLOCK_VALUES
 from ...index.gate import QUERIES
 from ...index.kmeans import START_ROWS
+from ...index.scan import MEASURED_VALUES
 
 VID_BYTES: Final = 8
 HOME_BYTES: Final = 4
 """The partition of a row."""
 TEXT_BYTES: Final = 160
 """A vid and a crc as SQLite hands them over: joined text, then strings, then numbers."""
-SEGMENT_BYTES: Final = 600
+SEGMENT_BYTES: Final = 500
 """What is known of a segment in memory: a reference, in tuples and lists."""
 LINK_BYTES: Final = 400
 """The links of a centroid in a graph."""
-PAIR_BYTES: Final = 40
+PAIR_BYTES: Final = 24
 """A query of the gate and a row: their product, a bracket, what is made of it."""
 BASE_BYTES: Final = 256 << 10
 """Tasks, events, statements."""
@@ -147,7 +150,7 @@ class Footprint:
 
     def ranked(self) -> int:
         """Both generations' centroids in float64, and all partitions ranked for some queries."""
-        return self.size.nlist * (6 * self._row + 8 * 60) + 30 * QUERIES * self._row
+        return self.size.nlist * (6 * self._row + 8 * 60) + 12 * QUERIES * self._row
 
     # A lane.
 
@@ -176,7 +179,7 @@ class Footprint:
     def group(self, rows: int) -> int:
         """Rows read and encoded together."""
         scratch = min(rows, max(1, BLOCK_VALUES // self.size.dim)) * 8 * self._row
-        return rows * (6 * self._row + 2 * TEXT_BYTES) + scratch
+        return rows * (4 * self._row + 2 * TEXT_BYTES) + scratch
 
     def delta(self, rows: int, block_rows: int) -> int:
         """A delta that has grown, its copy and its segments; and a block."""
@@ -184,6 +187,9 @@ class Footprint:
         return 5 * (rows + block) * (self._row + 28) + self.block(block)
 
     def gate(self, rows: int) -> int:
-        """A step of the exact search."""
-        pairs = min(QUERIES, self.size.rows) * PAIR_BYTES
-        return rows * (6 * self._row + TEXT_BYTES + pairs)
+        """A step of the exact search: rows, brackets for every query, and what is measured."""
+        queries = min(QUERIES, self.size.rows)
+        measured = min(MEASURED_VALUES, rows * queries * self.size.dim)
+        scratch = min(BLOCK_VALUES, measured)
+        pairs = queries * PAIR_BYTES
+        return rows * (4 * self._row + TEXT_BYTES + pairs) + 8 * measured + 16 * scratch
