@@ -15,6 +15,7 @@ from ...txn.commit import Progress
 from ...txn.deaths import Deaths, Visibility
 from ...txn.head import Heads
 from ...txn.snapshot import SnapshotRegistry
+from ...wal.blocking import WORKER_THREADS
 from ...wal.catalog import TableRow
 from ...wal.checksum import vid_range
 from ...wal.errors import CentroiDBError, ClosedError
@@ -27,6 +28,9 @@ from ..storage.blocks import BlockCache
 from ..storage.indexes import IndexState
 from .control import BuildControl
 from .errors import ActorDied
+
+BUILD_WORKERS_MAX = WORKER_THREADS - 4
+"""Some threads are never a build's."""
 
 
 @dataclass(eq=False)
@@ -64,7 +68,7 @@ class State:
     maintenance: trio.Lock = field(default_factory=trio.Lock)
     """Held by whoever folds or compacts an active generation."""
     build_workers: trio.CapacityLimiter = field(
-        default_factory=lambda: trio.CapacityLimiter(os.cpu_count() or 1)
+        default_factory=lambda: trio.CapacityLimiter(min(os.cpu_count() or 1, BUILD_WORKERS_MAX))
     )
     """As many as there are cores, nobody's: every block of every build takes one and gives it back,
     first come first served. So builds take turns, and searches keep threads of their own."""

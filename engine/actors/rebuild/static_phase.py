@@ -14,11 +14,11 @@ whatever the width, and results are put together in block order. So the same
 rows, seed and libraries give the same bytes at any PARALLEL.
 """
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice, pairwise
-from typing import Literal, Protocol
+from typing import Literal, Protocol, TypeVar, TypeVarTuple
 
 import numpy as np
 import trio
@@ -35,7 +35,7 @@ from ....wal.segments import StoredSegment
 from ....wal.types import Vid
 from ...index.centroids import CentroidSearch, make_search
 from ...index.distance import index_space
-from ...index.kmeans import ROUNDS, KMeans, Partial
+from ...index.kmeans import ROUNDS, KMeans
 from ...index.parameters import IndexParameters
 from ...index.segment import encode_segment
 from ...storage.blocks import packed
@@ -47,6 +47,9 @@ from .progress import Phase
 from .slices import BuildSlices
 
 Vids = NDArray[np.int64]
+
+T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
 
 
 class Report(Protocol):
@@ -106,6 +109,11 @@ class StaticPhase:
         self._done = 0
         """Rows done in the phase under way."""
 
+    async def _run(self, fn: Callable[[*Ts], T], *args: *Ts) -> T:
+        """Compute in a worker thread, when it is this build's turn."""
+        async with self._workers:
+            return await run_blocking(fn, *args)
+
     async def versions(self) -> Vids:
         """The rows visible at S0, int64 (n,), ascending."""
         starts = range(0, self._visibility.high, self._plan.cut.versions)
@@ -153,41 +161,31 @@ class StaticPhase:
         """One round of k-means, a few blocks at a time; returns how many rows it looked at."""
         blocks, width = means.blocks(), self._plan.width.cluster
 
-        async def partial_of(block: int) -> Partial:
-            async with self._workers:
-                return await run_blocking(means.partial, block)
-
         rows_seen = 0
         for at in range(0, len(blocks), 2 * width):
-            partials = await each(width, blocks[at : at + 2 * width], partial_of)
+            some = blocks[at : at + 2 * width]
+            partials = await each(width, some, lambda block: self._run(means.partial, block))
             rows_seen += sum(len(part.labels) for part in partials)
-            async with self._workers:
-                await run_blocking(means.add, partials)
-        async with self._workers:
-            await run_blocking(means.advance)
+            await self._run(means.add, partials)
+        await self._run(means.advance)
         return rows_seen
 
     async def _means(self, versions: Vids) -> KMeans:
         """k-means before its first round."""
         sample = await self._sample(versions)
-        async with self._workers:
-            return await run_blocking(
-                partial(
-                    KMeans,
-                    seed=self._parameters.seed,
-                    balance=self._parameters.balance,
-                    start=self._parameters.start,
-                    block_rows=self._plan.cut.cluster,
-                ),
-                sample,
-                self._plan.size.nlist,
-            )
+        make = partial(
+            KMeans,
+            seed=self._parameters.seed,
+            balance=self._parameters.balance,
+            start=self._parameters.start,
+            block_rows=self._plan.cut.cluster,
+        )
+        return await self._run(make, sample, self._plan.size.nlist)
 
     async def _sampled(self) -> NDArray[np.intp]:
         """Which of the rows k-means sees, ascending."""
-        return await run_blocking(
-            _drawn, self._plan.size.rows, self._plan.cut.sample, self._parameters.seed
-        )
+        rows_drawn = self._plan.cut.sample
+        return await self._run(_drawn, self._plan.size.rows, rows_drawn, self._parameters.seed)
 
     async def _sample(self, versions: Vids) -> NDArray[np.float32]:
         """Rows in index space, float32 (m, d), drawn without replacement, in vid order."""
@@ -212,15 +210,13 @@ class StaticPhase:
     async def search_of(self, centroids: NDArray[np.float32]) -> CentroidSearch:
         """What assigns rows to these centroids."""
         kind, metric = self._parameters.centroid_search, self._parameters.metric
-        async with self._workers:
-            return await run_blocking(
-                partial(make_search, seed=self._parameters.seed), kind, metric, centroids
-            )
+        make = partial(make_search, seed=self._parameters.seed)
+        return await self._run(make, kind, metric, centroids)
 
     async def assign(self, versions: Vids, search: CentroidSearch, step: Step) -> Assigned:
         """The partition of each row, window by window of vid-aligned blocks."""
         self._done = 0
-        windows = await run_blocking(self._windows, versions)
+        windows = await self._run(self._windows, versions)
         centroids = np.empty(len(versions), np.int32)
         distances: list[float] = []
         for number, spans in enumerate(windows):
@@ -312,12 +308,12 @@ class StaticPhase:
     ) -> AsyncGenerator[list[StoredSegment], None]:
         """All segments but the first `done`, in partition order, a few groups at a time."""
         homes, cut, width = assigned.centroids, self._plan.cut, self._plan.width.encode
-        sizes = await run_blocking(partition_sizes, homes, len(centroids))
+        sizes = await self._run(partition_sizes, homes, len(centroids))
         rows_a_pass = SORTED_GROUPS * max(cut.group, cut.segment)
         left = pieces(homes, sizes, cut.segment, rows_a_pass)
-        self._done = await run_blocking(lambda: sum(len(rows) for _, rows in islice(left, done)))
+        self._done = await self._run(lambda: sum(len(rows) for _, rows in islice(left, done)))
         grouped = groups(left, cut.group)
-        while window := await run_blocking(lambda: list(islice(grouped, width))):
+        while window := await self._run(lambda: list(islice(grouped, width))):
             for encoded in await each(
                 width, window, lambda group: self.encode(group, assigned, centroids)
             ):
