@@ -203,7 +203,10 @@ class Committer:
 
     def step(self) -> Effect | None:
         """Decide the next turn; takes from the queues what it will carry out."""
-        if self._state.file.sqlite_wal_bytes() >= self._checkpoint_at_bytes:
+        wal_bytes = self._state.file.sqlite_wal_bytes()
+        cut_at = wal_bytes + self._state.limits.sqlite_wal_bytes
+        self._checkpoint_at_bytes = min(self._checkpoint_at_bytes, cut_at)  # it may have been cut
+        if wal_bytes >= self._checkpoint_at_bytes:
             return Checkpoint()
         if self._chores and (not self._commits or self._chore_credit_s > 0):
             chore = self._chores.popleft()

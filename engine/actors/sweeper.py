@@ -5,7 +5,7 @@
     generations retired or abandoned        dropped in slices, once no snapshot holds them
     dropped tables                          likewise, once the horizon has passed the drop
     rows that ended below the horizon       compacted out of segments, then purged
-    the log                                 up to what the indexes still need
+    the log, old keys of commits, old jobs  up to what is still needed, in slices
     free pages                              returned to the file system in slices
 
 A row may be purged only when no stored segment lists its vid: its death is what
@@ -44,6 +44,8 @@ RETIRED_PERIOD_S = 5.0
 """While a generation that was replaced is still held, or was when it was last looked at."""
 ROWS_A_SLICE = 128
 """Each may be on a page of its own: 2 MB of pages at most."""
+LSNS_A_SLICE = 4_096
+"""Commits whose log records, or whose keys, go together: some hundred bytes each."""
 PIN_POLL_S = 0.01
 
 
@@ -93,7 +95,10 @@ class Sweeper:
                 if deaths.count_stored >= (1 if thorough else limits.purge_rows):
                     await self._purge(table, deaths)
             await self._writer.do(self._idle_generations, self._moved)
-            await self._writer.write(partial(_truncate, state=self._state, thorough=thorough))
+            while not await self._writer.write(
+                partial(_truncate, state=self._state, thorough=thorough)
+            ):
+                pass
             await self._free_pages(thorough=thorough)
 
     async def _end_old_builds(self) -> None:
@@ -242,14 +247,24 @@ class Sweeper:
             pass
 
 
-def _truncate(connection: sqlite3.Connection, *, state: State, thorough: bool) -> None:
-    """Cut the log up to what indexes need, and forget old idempotency keys."""
+def _truncate(connection: sqlite3.Connection, *, state: State, thorough: bool) -> bool:
+    """Cut a slice of the log that no index needs, of old idempotency keys, and old jobs.
+
+    True when nothing more is to be cut.
+    """
+    limits = state.limits
     now = Lsn(meta.get_int(connection, "next_lsn") - 1)
-    kept = 0 if thorough else state.limits.log_records
-    until = max(0, now - kept)
+    until = max(0, now - (0 if thorough else limits.log_records))
     needed = catalog.log_needed_after(connection)
-    log.truncate(connection, Lsn(until if needed is None else min(needed, until)))
-    connection.execute("DELETE FROM commits WHERE lsn <= ?", (now - state.limits.commits_kept,))
+    until = until if needed is None else min(needed, until)
+    records_until = min(until, meta.get_int(connection, "anchor_lsn") + LSNS_A_SLICE)
+    log.truncate(connection, Lsn(records_until))
+    (oldest,) = connection.execute("SELECT min(lsn) FROM commits").fetchone()
+    old_until = now - limits.commits_kept
+    commits_until = old_until if oldest is None else min(old_until, oldest + LSNS_A_SLICE)
+    connection.execute("DELETE FROM commits WHERE lsn <= ?", (commits_until,))
+    catalog.forget_jobs(connection, limits.jobs_kept)
+    return records_until >= until and commits_until >= old_until
 
 
 def _dropped_tables(connection: sqlite3.Connection, horizon: Lsn) -> list[TableId]:

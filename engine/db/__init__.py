@@ -10,6 +10,7 @@ from .job import Job
 from .jobs import JobStatus
 from .results import WriteResult
 from .snapshot import Snapshot
+from .space import IndexSpace, Space, TableSpace
 from .statistics import DatabaseStatistics, IndexStatistics, TableStatistics
 from .table import Table
 from .transaction import Transaction
@@ -22,6 +23,7 @@ __all__ = [
     "Hit",
     "Hits",
     "Index",
+    "IndexSpace",
     "IndexStatistics",
     "Job",
     "JobStatus",
@@ -29,7 +31,9 @@ __all__ = [
     "Partition",
     "Row",
     "Snapshot",
+    "Space",
     "Table",
+    "TableSpace",
     "TableStatistics",
     "Transaction",
     "WriteResult",
