@@ -154,6 +154,21 @@ async def test_writes_meanwhile_are_caught_up(phase: str, reopened: bool, tmp_pa
     assert found == await _uninterrupted(tmp_path / "whole.db")
 
 
+async def test_windows_of_other_blocks_are_made_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A build that goes on with blocks of another size takes none of the windows it finds."""
+    expected = await rebuilt(tmp_path / "whole.db", parallel=1)
+    path = tmp_path / "cut.db"
+    await filled(path)
+    async with open_db(path, limits=TINY) as db:
+        await _interrupted_at(await db.index("ix"), "encode")
+    monkeypatch.setattr(budget, "block_rows", lambda _: 70)
+    async with checked_db(path, limits=TINY) as db:
+        await resumed(db)
+        assert await bytes_of_index(db) == expected
+
+
 async def _write(db: Database) -> None:
     table = await db.table("t")
     await table.upsert(range(500, 700), clustered(200, seed=5))

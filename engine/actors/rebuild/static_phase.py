@@ -250,7 +250,8 @@ class StaticPhase:
             await self._report("assign", self._done, len(versions))
             return centroids, float(np.sqrt(squared).sum())
 
-        known = await self._kept.assigned(step, number, len(spans))
+        rows_here = spans[-1][1] - spans[0][0]
+        known = await self._kept.assigned(step, number, len(spans), rows_here)
         if known is not None:
             self._done += len(known[0])
             return known
