@@ -1,6 +1,6 @@
 """The static phase of a build: from the rows visible at S0 to centroids and segments.
 
-    vids at S0   1 2 3 5 6 8 9 ...            those not dead at S0, with their crcs
+    versions     1 2 3 5 6 8 9 ...            the vids that are not dead at S0
     sample       seeded, samples_per_partition x nlist of them
     cluster      k-means rounds over fixed blocks of the sample
     assign       fixed vid-aligned blocks -> partition of each row
@@ -9,9 +9,11 @@
 Each round and each window of assignments is kept (`slices`), as are the segments;
 a build that was cut short takes what is there and computes the rest.
 
-Everything a thread computes is a pure function of a block that is the same
-whatever the width, and results are put together in block order. So the same
-rows, seed and libraries give the same bytes at any PARALLEL.
+How large blocks are says the plan (`budget`), which knows the rows and the memory
+there is, and not the width. Everything a thread computes is a pure function of a
+block, and results are put together in block order. So the same rows, parameters
+and libraries give the same bytes at any PARALLEL. Each block waits for its turn
+at the workers that all builds share.
 """
 
 from collections.abc import AsyncGenerator, Callable
