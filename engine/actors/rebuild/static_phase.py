@@ -117,7 +117,7 @@ class StaticPhase:
             return await run_blocking(fn, *args)
 
     async def versions(self) -> Vids:
-        """The rows visible at S0, int64 (n,), ascending."""
+        """The rows visible at S0, int64 (n,), ascending; CorruptError if some are gone."""
         starts = range(0, self._visibility.high, self._plan.cut.versions)
         found = np.empty(self._plan.size.rows, np.int64)
         width, filled = self._plan.width.versions, 0
@@ -128,8 +128,8 @@ class StaticPhase:
                     found[filled - len(vids) : filled] = vids
         if filled != len(found):
             raise CorruptError(
-                f"table {self._table.name!r}: {filled} rows at LSN {self._visibility.lsn}, "
-                f"expected {len(found)}"
+                f"table {self._table.name!r}: {filled} of the {len(found)} rows at LSN "
+                f"{self._visibility.lsn} are stored"
             )
         return found
 
