@@ -324,6 +324,16 @@ def put_job(connection: sqlite3.Connection, row: JobRow) -> JobId:
     return JobId(cursor.lastrowid)
 
 
+def forget_jobs(connection: sqlite3.Connection, kept: int) -> None:
+    """Of each index forget all jobs but the last `kept`, and those that may go on."""
+    connection.execute(
+        "DELETE FROM jobs WHERE state IN ('done', 'cancelled', 'failed') AND id IN (SELECT id FROM "
+        "(SELECT id, row_number() OVER (PARTITION BY index_id ORDER BY id DESC) AS age FROM jobs) "
+        "WHERE age > ?)",
+        (kept,),
+    )
+
+
 def end_build(connection: sqlite3.Connection, generation: GenerationId, job: JobRow) -> None:
     """A build that will not be swapped in: its generation goes, and its job says why."""
     update_generation(connection, generation, state="retired")

@@ -4,6 +4,7 @@ Everything here is read and changed on the event loop only, between two awaits,
 so each step sees and leaves it whole. Worker threads get immutable pieces of it.
 """
 
+import os
 from collections.abc import Iterable
 from copy import copy
 from dataclasses import dataclass, field
@@ -14,6 +15,7 @@ from ...txn.commit import Progress
 from ...txn.deaths import Deaths, Visibility
 from ...txn.head import Heads
 from ...txn.snapshot import Snapshot, SnapshotRegistry
+from ...wal.blocking import WORKER_THREADS
 from ...wal.catalog import TableRow
 from ...wal.checksum import vid_range
 from ...wal.errors import CentroiDBError, ClosedError
@@ -27,6 +29,9 @@ from ..storage.indexes import IndexState
 from .brake import Brake
 from .control import BuildControl
 from .errors import ActorDied
+
+BUILD_WORKERS_MAX = WORKER_THREADS - 4
+"""Some threads are never a build's."""
 
 
 @dataclass(eq=False)
@@ -69,6 +74,11 @@ class State:
     compaction: trio.Lock = field(default_factory=trio.Lock)
     """Held, before `maintenance`, by a purge while it compacts one generation after the other, and
     by a reorganization: until all are compacted no version takes another's place."""
+    build_workers: trio.CapacityLimiter = field(
+        default_factory=lambda: trio.CapacityLimiter(min(os.cpu_count() or 1, BUILD_WORKERS_MAX))
+    )
+    """As many as there are cores, nobody's: every block of every build takes one and gives it back,
+    first come first served. So builds take turns, and searches keep threads of their own."""
     builds: dict[IndexId, BuildControl] = field(default_factory=dict)
     """The builds and reorganizations that run; closing interrupts them, dropping cancels them."""
 

@@ -11,6 +11,7 @@ from .job import Job
 from .jobs import JobStatus
 from .results import WriteResult
 from .snapshot import Snapshot
+from .space import IndexSpace, Space, TableSpace
 from .statistics import DatabaseStatistics, IndexStatistics, TableStatistics
 from .table import Table
 from .transaction import Transaction
@@ -23,6 +24,7 @@ __all__ = [
     "Hit",
     "Hits",
     "Index",
+    "IndexSpace",
     "IndexStatistics",
     "Job",
     "JobStatus",
@@ -31,7 +33,9 @@ __all__ = [
     "Reorganization",
     "Row",
     "Snapshot",
+    "Space",
     "Table",
+    "TableSpace",
     "TableStatistics",
     "Transaction",
     "WriteResult",

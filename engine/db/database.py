@@ -1,6 +1,7 @@
 """The database: opened by `open_db`, closed by leaving its block."""
 
 import os
+import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any, Literal, get_args
@@ -12,6 +13,7 @@ from ...wal.blocking import run_blocking
 from ...wal.errors import InputError
 from ...wal.file import ForeignFile
 from ...wal.limits import MIB, Limits
+from ...wal.space import page_bytes
 from ...wal.types import KeyType
 from ..actors import ddl
 from ..actors.supervisor import OnOpen, Opening, Supervisor, open_state
@@ -27,6 +29,7 @@ from .jobs import JobStatus, read_job_statuses
 from .reading import METRICS
 from .snapshot import Snapshot
 from .source import ForeignSource, LiveSource, Source
+from .space import Space, read_space
 from .statistics import DatabaseStatistics
 from .table import Table
 from .transaction import Isolation, Transaction
@@ -288,5 +291,19 @@ class Database:
     async def statistics(self) -> DatabaseStatistics:
         """Figures of this moment."""
         async with self._view() as view:
-            (records,) = await view.read(lambda c: c.execute("SELECT count(*) FROM wal").fetchone())
-            return self._source.statistics(view, self.path, records)
+            records, free_bytes = await view.read(_file_figures)
+            return self._source.statistics(view, self.path, records, free_bytes)
+
+    async def space(self) -> Space:
+        """What each thing in the file costs in bytes.
+
+        It looks at every page of the file (or every row, where SQLite can not count pages);
+        searches and commits go on meanwhile. `statistics` has what can be had at once.
+        """
+        return await self._source.read_alone(read_space)
+
+
+def _file_figures(connection: sqlite3.Connection) -> tuple[int, int]:
+    """Records of the log, and bytes of free pages."""
+    (records,) = connection.execute("SELECT count(*) FROM wal").fetchone()
+    return records, page_bytes(connection)[1]

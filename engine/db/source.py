@@ -71,8 +71,10 @@ class Source(Protocol):
         """Run `fn` on a connection of its own, for reads that take their time."""
         ...
 
-    def statistics(self, view: View, path: str, records: int) -> DatabaseStatistics:
-        """Figures of this moment; `records` are in the log."""
+    def statistics(
+        self, view: View, path: str, records: int, free_bytes: int
+    ) -> DatabaseStatistics:
+        """Figures of this moment; `records` are in the log, `free_bytes` in free pages."""
         ...
 
 
@@ -120,7 +122,9 @@ class LiveSource:
         self._supervisor.state.require_open()
         return await run_blocking(_read_alone, self._supervisor.state.file.open_reader, fn)
 
-    def statistics(self, view: View, path: str, records: int) -> DatabaseStatistics:
+    def statistics(
+        self, view: View, path: str, records: int, free_bytes: int
+    ) -> DatabaseStatistics:
         """See `Source`."""
         state = self._supervisor.state
         return DatabaseStatistics(
@@ -131,6 +135,7 @@ class LiveSource:
             indexes=len(state.indexes),
             snapshots=len(state.snapshots) - 1,
             file_bytes=state.file.file_bytes(),
+            free_bytes=free_bytes,
             sqlite_wal_bytes=state.file.sqlite_wal_bytes(),
             log_records=records,
             cache_bytes=state.cache.nbytes,
@@ -258,7 +263,9 @@ class ForeignSource:
             raise ClosedError("the database is closed")
         return await run_blocking(_read_alone, self._file.open_reader, fn)
 
-    def statistics(self, view: View, path: str, records: int) -> DatabaseStatistics:
+    def statistics(
+        self, view: View, path: str, records: int, free_bytes: int
+    ) -> DatabaseStatistics:
         """See `Source`; the owner's snapshots and waits are not known here."""
         return DatabaseStatistics(
             path=path,
@@ -268,6 +275,7 @@ class ForeignSource:
             indexes=len(view.indexes),
             snapshots=len(self._open) - 1,
             file_bytes=Path(path).stat().st_size,
+            free_bytes=free_bytes,
             sqlite_wal_bytes=0,
             log_records=records,
             cache_bytes=self._cache.nbytes,

@@ -90,7 +90,10 @@ class IndexStatistics(_Printed):
 
 @dataclass(frozen=True, kw_only=True)
 class DatabaseStatistics(_Printed):
-    """A whole database. Sizes in bytes, times in seconds."""
+    """A whole database. Sizes in bytes, times in seconds.
+
+    free_bytes: of the file, in pages that nothing uses; `Database.space` has the rest.
+    """
 
     path: str
     lsn: Lsn
@@ -99,6 +102,7 @@ class DatabaseStatistics(_Printed):
     indexes: int
     snapshots: int
     file_bytes: int
+    free_bytes: int
     sqlite_wal_bytes: int
     log_records: int
     cache_bytes: int

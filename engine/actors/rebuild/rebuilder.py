@@ -29,7 +29,6 @@ from ....txn.snapshot import Snapshot
 from ....wal import catalog, segments
 from ....wal.catalog import GenerationRow, JobRow, TableRow
 from ....wal.errors import CentroiDBError, DiskFullError
-from ....wal.rows import Versions
 from ....wal.seal import Seal
 from ....wal.types import GenerationId, JobId, Lsn
 from ...index.centroids import CentroidSearch
@@ -46,13 +45,14 @@ from ..errors import JobCancelled
 from ..job import drop_unfinished
 from ..state import State
 from ..wide import consists_of
+from .budget import Plan, plan_for
 from .catch_up import CatchUp, Position
 from .effort import Effort, Pace
-from .gate import require_recall
+from .gate import Gate
 from .outcome import Outcome
 from .record import JobRecord, Listener
 from .slices import BuildSlices
-from .static_phase import Assigned, StaticPhase, Step
+from .static_phase import Assigned, StaticPhase, Step, Vids
 from .takeover import Takeover
 
 
@@ -76,7 +76,7 @@ class Rebuilder:
         self._index = index
         self._parameters = parameters
         self._effort = effort
-        self._pace = Pace(effort.throttle)
+        self._pace = Pace(effort.throttle, state.build_workers)
         self._control = control
         self._ended = ended
         """Tells the Indexer and the Sweeper that there may be something to do."""
@@ -130,6 +130,7 @@ class Rebuilder:
         self._s0, self._row = unfinished.snapshot, unfinished.row
         self._record.take_up(unfinished.job)
         self._table = self._s0.heads.tables[self._index.row.table]
+        self._plan = self._planned_for(self._row.rows_at_build)
         job = self._record.row("running")
         await self._committer.write(partial(_resumed, row=self._row, job=job))
 
@@ -145,6 +146,7 @@ class Rebuilder:
         if table is None:
             raise JobCancelled(f"the table of index {self._index.row.name!r} was dropped")
         self._table = table
+        self._plan = self._planned_for(table.live)
         self._s0 = self._state.snapshots.open(heads, math.inf)
         planned = self._planned(table, heads.lsn)
 
@@ -154,6 +156,12 @@ class Rebuilder:
             return row, catalog.put_job(connection, job)
 
         return work
+
+    def _planned_for(self, rows: int) -> Plan:
+        """How to build over so many rows, those visible at S0; InputError if there is no memory."""
+        return plan_for(
+            self._table, rows, self._parameters, self._state.limits, parallel=self._effort.parallel
+        )
 
     def _planned(self, table: TableRow, lsn: Lsn) -> GenerationRow:
         parameters = self._parameters
@@ -170,7 +178,7 @@ class Rebuilder:
             codec=parameters.codec_for(table.dim),
             metric=parameters.metric,
             centroid_search=parameters.centroid_search,
-            rows_at_build=0,
+            rows_at_build=table.live,
             drift_baseline=0.0,
             cost_at_build=0.0,
             built_at_ns=time.time_ns(),
@@ -187,8 +195,8 @@ class Rebuilder:
             self._table,
             state.visibility(self._table, self._s0.lsn),
             self._parameters,
+            plan=self._plan,
             kept=self._slices(),
-            parallel=self._effort.parallel,
             pace=self._pace,
             report=self._record.report,
         )
@@ -211,7 +219,7 @@ class Rebuilder:
         return BuildSlices(self._state.pool, self._committer, self._row.id)
 
     async def _partition(
-        self, phase: StaticPhase, versions: Versions
+        self, phase: StaticPhase, versions: Vids
     ) -> tuple[NDArray[np.float32], CentroidSearch]:
         """Train, and assign every row; once more where small partitions are given up."""
         centroids = await phase.train(versions)
@@ -220,6 +228,7 @@ class Rebuilder:
         trimmed = phase.trimmed(assigned, centroids)
         if trimmed is not None:
             centroids, search = trimmed, await phase.search_of(trimmed)
+            del assigned  # or there would be two
             assigned = await phase.assign(versions, search, "reassign")
         self._assigned = assigned
         return centroids, search
@@ -230,7 +239,7 @@ class Rebuilder:
         slice_bytes = self._state.limits.slice_bytes
         await self._store_centroids(centroids)
         refs = await self._state.pool.read(lambda c: segments.staged(c, self._row.id))
-        pieces = phase.encoded(self._assigned, centroids, slice_bytes, done=len(refs))
+        pieces = phase.encoded(self._assigned, centroids, done=len(refs))
         async with aclosing(pieces) as encoded:
             async for some in encoded:
                 refs += await stage(self._committer, self._row.id, some, slice_bytes)
@@ -261,6 +270,7 @@ class Rebuilder:
             Position.of(generation.row, self._table),
             self._report_lag,
             pace=self._pace,
+            plan=self._plan,
         )
         old = self._index.active
         before = imbalance(old.partition_sizes()) if old is not None else None
@@ -298,7 +308,8 @@ class Rebuilder:
         assert self._s0 is not None
         assert self._assigned is not None
         visibility = self._state.visibility(self._table, self._s0.lsn)
-        await require_recall(self._state, self._table, visibility, self._assigned, old, generation)
+        gate = Gate(self._state, self._table, visibility, self._plan)
+        await gate.require_recall(self._assigned, old, generation)
 
     async def _report_lag(self, lag: int) -> None:
         await self._record.report("catch up", 0, 1, lag=lag)

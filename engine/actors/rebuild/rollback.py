@@ -26,6 +26,7 @@ from ...storage.indexes import IndexState
 from ..committer import Committer
 from ..errors import JobCancelled
 from ..state import State
+from .budget import plan_for
 from .catch_up import CatchUp, Position
 from .effort import Effort, Pace
 from .outcome import Outcome
@@ -47,7 +48,8 @@ class Rollback:
         self._state = state
         self._committer = committer
         self._index = index
-        self._pace = Pace(effort.throttle)
+        self._effort = effort
+        self._pace = Pace(effort.throttle, state.build_workers)
         self._record = JobRecord(committer, index.row.id, "rollback", effort, listener)
 
     async def run(self) -> Outcome:
@@ -79,12 +81,20 @@ class Rollback:
             self._state.snapshots.close(snapshot)
 
     async def _take_over(self, generation: Generation) -> Outcome:
+        position, parameters = self._position(generation), self._parameters(generation)
         catch_up = CatchUp(
             self._state,
             self._committer,
             generation,
-            self._position(generation),
+            position,
             self._report_lag,
+            plan=plan_for(
+                position.table,
+                position.table.live,
+                parameters,
+                self._state.limits,
+                parallel=self._effort.parallel,
+            ),
             pace=self._pace,
             from_log=False,
         )
@@ -92,7 +102,7 @@ class Rollback:
         await catch_up.file_batches()
         await Takeover(
             self._state, self._committer, self._index, generation, catch_up, self._record
-        ).run(self._parameters(generation))
+        ).run(parameters)
         return Outcome(
             index=self._index.row.name,
             generation=generation.row.id,

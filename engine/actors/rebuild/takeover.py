@@ -79,24 +79,21 @@ class Takeover:
     async def _sum_stored(self) -> Stored:
         position = self._catch_up.position
         visibility = self._state.visibility(position.table, position.lsn)
-        return await self._state.pool.read(
-            partial(
-                sum_stored,
-                generation=self._generation,
-                position=position,
-                visibility=visibility,
-            )
+        work = partial(
+            sum_stored, generation=self._generation, position=position, visibility=visibility
         )
+        async with self._state.build_workers:
+            return await self._state.pool.read(work)
 
     async def _verify(self, stored: Stored) -> None:
         position = self._catch_up.position
         visibility = self._state.visibility(position.table, position.lsn)
-        await self._state.pool.read(
-            partial(
-                verify_rows,
-                generation=self._generation,
-                stored=stored,
-                position=position,
-                visibility=visibility,
-            )
+        work = partial(
+            verify_rows,
+            generation=self._generation,
+            stored=stored,
+            position=position,
+            visibility=visibility,
         )
+        async with self._state.build_workers:
+            await self._state.pool.read(work)
