@@ -154,6 +154,7 @@ def mark_index_dropped(connection: sqlite3.Connection, index: IndexId, lsn: Lsn)
 def delete_index(connection: sqlite3.Connection, index: IndexId) -> None:
     """Forget a dropped index whose generations are gone."""
     connection.execute("DELETE FROM jobs WHERE index_id = ?", (index,))
+    connection.execute("DELETE FROM query_samples WHERE index_id = ?", (index,))
     connection.execute("DELETE FROM indexes WHERE id = ?", (index,))
 
 

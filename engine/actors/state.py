@@ -9,7 +9,9 @@ from collections.abc import Iterable
 from copy import copy
 from dataclasses import dataclass, field
 
+import numpy as np
 import trio
+from numpy.typing import NDArray
 
 from ...txn.commit import Progress
 from ...txn.deaths import Deaths, Visibility
@@ -27,6 +29,7 @@ from ..index.generation import Batch, Generation
 from ..storage.blocks import BlockCache
 from ..storage.indexes import IndexState
 from .brake import Brake
+from .capture import Captured
 from .control import BuildControl
 from .errors import ActorDied
 
@@ -57,6 +60,11 @@ class State:
     """Generations that were never swapped in; the Sweeper takes them away."""
     snapshots: SnapshotRegistry = field(default_factory=SnapshotRegistry)
     """Opened and closed by readers, expired by the Sweeper."""
+    captured: dict[IndexId, Captured] = field(default_factory=dict)
+    """Queries of real searches, by index; offered to by searches, saved by the Monitor and by
+    closing, forgotten with the index."""
+    captures: bool = True
+    """Whether searches are captured; set at open."""
     log_pins: set[Snapshot] = field(default_factory=set)
     """The log after each of these is kept; a rollback adds its own, and takes it out."""
     failed: CentroiDBError | None = None
@@ -153,6 +161,11 @@ class State:
         for ended in progress.ended:
             self.deaths[ended.table].record(ended.vids, ended.lsn)
         self.heads, self.last_crc = progress.heads, progress.last_crc
+
+    def capture(self, index: IndexId, vectors: NDArray[np.float32]) -> None:
+        """An index is searched for these, float32 (q, d)."""
+        if self.captures and index in self.indexes:
+            self.captured.setdefault(index, Captured()).offer(vectors)
 
     def horizon(self) -> Lsn:
         """The oldest LSN that a snapshot may still read at."""

@@ -48,6 +48,7 @@ async def open_db(
     cache_bytes: int = CACHE_BYTES,
     read_only: bool = False,
     on_open: OnOpen = "resume",
+    capture_queries: bool = True,
     limits: Limits | None = None,
 ) -> AsyncIterator["Database"]:
     """Open the database at `path`; `:memory:` is one that is gone when it is closed.
@@ -58,7 +59,8 @@ async def open_db(
     partitions and vectors. read_only: beside an owner or without one; nothing is
     written to the file. on_open: what becomes of index builds that a crash or a close
     has cut short: they go on in the background, wait until they are asked for, or are dropped;
-    paused ones wait in any case. limits: bounds, see `Limits`.
+    paused ones wait in any case. capture_queries: whether a few vectors that are searched for
+    are kept in the file, so that a rebuild is judged by them too. limits: bounds, see `Limits`.
 
     Raises LockedError, which names the owner, when another process (or this one)
     has it open for writing; NotADatabaseError, FutureVersionError, CorruptError for
@@ -78,7 +80,15 @@ async def open_db(
         opened = _open_foreign(path, cache_bytes, bounds)
     else:
         create_missing = mode == "create"
-        opening = Opening(os.fspath(path), create_missing, durability, cache_bytes, on_open, bounds)
+        opening = Opening(
+            path=os.fspath(path),
+            create_missing=create_missing,
+            durability=durability,
+            cache_bytes=cache_bytes,
+            on_open=on_open,
+            capture_queries=capture_queries,
+            limits=bounds,
+        )
         opened = _open_live(opening)
     async with opened as database:
         yield database

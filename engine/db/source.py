@@ -104,6 +104,7 @@ class LiveSource:
     ) -> list[Answer]:
         """See `Source`."""
         if probe is not None:
+            self._supervisor.state.capture(probe.generation.row.index, query.vectors)
             return await self._supervisor.searcher.search(Search(table, visibility, query, probe))
         cache = self._supervisor.state.cache
         return await search_exactly(view.read, cache, table, visibility, query)

@@ -175,9 +175,10 @@ class Table:
         metric: by default the table's. nlist: partitions, by default about the square
         root of the rows. codec: `sq8` (int8, exact all the same) or `flat`; by default
         sq8 above 64 dims. start: where k-means begins, at rows of the sample or spread out
-        by k-means++. balance: whether it splits partitions that are too large. memory_bytes: what a build may take at most, this one and later ones;
-        a smaller sample of the rows then makes the centroids, and a budget that is too small
-        is refused. On too few rows it stays exact and trains itself later.
+        by k-means++. balance: whether it splits partitions that are too large.
+        memory_bytes: what a build may take at most, this one and later ones; a smaller sample
+        of the rows then makes the centroids, and a budget that is too small is refused.
+        On too few rows it stays exact and trains itself later.
         """
         supervisor = self._source.supervisor()
         check_name("index", name)

@@ -1,12 +1,13 @@
 """The gate: before a swap, recall of the new generation against the old, at equal rows read.
 
-    queries    rows held out from the k-means sample, drawn with the build's seed
+    queries    rows held out from the k-means sample, drawn with the build's seed;
+               then vectors that were really searched for (`capture`)
     truth      their k nearest among the rows at S0, found exactly
     homes      the partition each of these is in, in the old and in the new generation
     verdict    recall after the same number of rows, query by query (see `index.gate`)
 
-Worse by more than the tolerance, and not by chance: the build is rejected, the
-old generation stays.
+Worse by more than the tolerance, and not by chance, by the one or the other: the
+build is rejected, the old generation stays.
 """
 
 import sqlite3
@@ -35,6 +36,8 @@ K = 10
 ROWS_SHARE = 10
 """The budget is one row in 10, what a search reads by default."""
 TOLERANCE = 0.01
+CAPTURED_MIN = 20
+"""Fewer captured queries tell nothing."""
 QUERIES_A_LOT = 8
 """All partitions are ranked for so many queries at a time."""
 
@@ -67,33 +70,53 @@ class Gate:
     plan: Plan
 
     async def require_recall(self, assigned: Assigned, old: Generation, new: Generation) -> Verdict:
-        """Raise RebuildRejected, with both figures, when the new generation is worse."""
+        """Raise RebuildRejected, with both figures, when the new generation is worse.
+
+        By held-out rows, and by captured queries if there are enough of them.
+        """
+        table, listed = self.table, Homes(assigned.versions, assigned.centroids)
         drawn = await run_blocking(held_out, assigned, new.row.seed)
-        vectors, truth = await self._truth(drawn, new)
+        block = await self._read(lambda c: rows.read_vectors(c, table.id, drawn, table.dim))
+        outcome = await self._verdict("held-out rows", block.vectors, drawn, (old, new), listed)
+        captured = self.state.captured.get(old.row.index)
+        if captured is not None and len(captured) >= CAPTURED_MIN:
+            vectors = captured.vectors(QUERIES)
+            nobody = np.zeros(len(vectors), np.int64)
+            await self._verdict("captured queries", vectors, nobody, (old, new), listed)
+        return outcome
+
+    async def _verdict(
+        self,
+        what: str,
+        vectors: NDArray[np.float32],
+        own: Vids,
+        generations: tuple[Generation, Generation],
+        listed: Homes,
+    ) -> Verdict:
+        """Compare by these queries, float32 (q, d); own: the row that each is, 0 for none."""
+        old, new = generations
+        truth = await self._truth(vectors, own, new)
         homes = await self._homes(old, np.unique(truth))
-        listed = Homes(assigned.versions, assigned.centroids)
         async with self.state.build_workers:
             outcome = await run_blocking(compare, vectors, truth, (old, homes), (new, listed))
         if not outcome.passed:
             raise RebuildRejected(
                 f"recall at equal rows read would fall from {outcome.recall_old:.3f} to "
-                f"{outcome.recall_new:.3f} (difference {outcome.difference:+.3f}, 95 % between "
-                f"{outcome.low:+.3f} and {outcome.high:+.3f}); the old generation stays"
+                f"{outcome.recall_new:.3f}, by {outcome.queries} {what} (difference "
+                f"{outcome.difference:+.3f}, 95 % between {outcome.low:+.3f} and "
+                f"{outcome.high:+.3f}); the old generation stays"
             )
         return outcome
 
-    async def _truth(self, drawn: Vids, new: Generation) -> tuple[NDArray[np.float32], Vids]:
-        """The vectors of these rows, float32 (q, d), and their nearest, int64 (q, K)."""
+    async def _truth(self, vectors: NDArray[np.float32], own: Vids, new: Generation) -> Vids:
+        """The nearest rows of these queries, int64 (q, K)."""
         table = self.table
-        vectors = (
-            await self._read(lambda c: rows.read_vectors(c, table.id, drawn, table.dim))
-        ).vectors
         query = Query(new.metric, vectors, K + 1, with_rows=False)
         cache = Cache(0, keeps_runs=False) if self.plan.is_bounded else self.state.cache
         answers = await search_exactly(
             self._read, cache, table, self.visibility, query, step=self.plan.cut.gate
         )
-        return vectors, neighbours([answer.vids for answer in answers], drawn)
+        return neighbours([answer.vids for answer in answers], own)
 
     async def _homes(self, old: Generation, wanted: Vids) -> Homes:
         """Where the old generation has these rows."""
