@@ -1,4 +1,4 @@
-"""Commands that look: tables, indexes, stats, check. They run beside a program that writes."""
+"""Commands that look: tables, indexes, stats, space, check. They run beside a program that writes."""
 
 from dataclasses import asdict
 from pathlib import Path
@@ -49,6 +49,14 @@ def stats(file: Path, index: str | None, as_json: bool) -> None:
         return asdict(await subject.statistics())
 
     show(with_database(file, work), as_json=as_json)
+
+
+@click.command()
+@database_argument
+@json_option
+def space(file: Path, as_json: bool) -> None:
+    """Say what each thing in FILE costs, in bytes."""
+    show(asdict(with_database(file, Database.space)), as_json=as_json)
 
 
 @click.command()

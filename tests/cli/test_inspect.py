@@ -84,6 +84,16 @@ def test_check_of_a_damaged_file(run: Run, file: Path) -> None:
     connection.close()
 
 
+def test_space(run: Run, file: Path) -> None:
+    """`space` adds up to the file, and names tables and indexes."""
+    found = json.loads(run("space", file, "--json").stdout)
+
+    assert found["file_bytes"] == file.stat().st_size
+    assert found["tables"]["points"]["rows_bytes"] <= found["rows_bytes"]
+    assert found["indexes"]["points_ivf"]["generations"] == 1
+    assert "rows_bytes" in run("space", file).stdout
+
+
 def test_none(run: Run, file: Path) -> None:
     """Where there is nothing to list, the table is `none` and the JSON an empty list."""
     run("sql", file, "DROP INDEX points_ivf")
