@@ -1,4 +1,4 @@
-"""Commands that look: tables, indexes, stats, space, check. They run beside a program that writes."""
+"""Commands that look: tables, indexes, stats, space, check. They run beside the owner."""
 
 from dataclasses import asdict
 from pathlib import Path

@@ -36,6 +36,8 @@ K = 10
 ROWS_SHARE = 10
 """The budget is one row in 10, what a search reads by default."""
 TOLERANCE = 0.01
+TOLERANCE_FEWER = 0.05
+"""For a build into fewer partitions, since the table has shrunk."""
 CAPTURED_MIN = 20
 """Fewer captured queries tell nothing."""
 QUERIES_A_LOT = 8
@@ -68,6 +70,7 @@ class Gate:
     table: TableRow
     visibility: Visibility
     plan: Plan
+    tolerance: float
 
     async def require_recall(self, assigned: Assigned, old: Generation, new: Generation) -> Verdict:
         """Raise RebuildRejected, with both figures, when the new generation is worse.
@@ -98,7 +101,9 @@ class Gate:
         truth = await self._truth(vectors, own, new)
         homes = await self._homes(old, np.unique(truth))
         async with self.state.build_workers:
-            outcome = await run_blocking(compare, vectors, truth, (old, homes), (new, listed))
+            outcome = await run_blocking(
+                compare, vectors, truth, (old, homes), (new, listed), self.tolerance
+            )
         if not outcome.passed:
             raise RebuildRejected(
                 f"recall at equal rows read would fall from {outcome.recall_old:.3f} to "
@@ -179,6 +184,7 @@ def compare(
     truth: Vids,
     old: tuple[Generation, Homes],
     new: tuple[Generation, Homes],
+    tolerance: float,
 ) -> Verdict:
     """Recall of both after the same number of rows."""
     budget = max(1, int(new[0].partition_sizes().sum()) // ROWS_SHARE)
@@ -198,4 +204,4 @@ def compare(
             ]
         )
 
-    return verdict(recall(*old), recall(*new), TOLERANCE)
+    return verdict(recall(*old), recall(*new), tolerance)

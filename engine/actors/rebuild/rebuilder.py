@@ -48,7 +48,7 @@ from ..wide import consists_of
 from .budget import Plan, plan_for
 from .catch_up import CatchUp, Position
 from .effort import Effort, Pace
-from .gate import Gate
+from .gate import TOLERANCE, TOLERANCE_FEWER, Gate
 from .outcome import Outcome
 from .record import JobRecord, Listener
 from .slices import BuildSlices
@@ -276,8 +276,9 @@ class Rebuilder:
         before = imbalance(old.partition_sizes()) if old is not None else None
         await catch_up.run()
         await self._record.report("verify", 0, 1)
-        if old is not None and self._is_comparable(old, generation):
-            await self._pass_gate(old, generation)
+        tolerance = None if old is None else self._tolerance(old, generation)
+        if old is not None and tolerance is not None:
+            await self._pass_gate(old, generation, tolerance)
         await Takeover(
             self._state, self._committer, self._index, generation, catch_up, self._record
         ).run(self._parameters)
@@ -295,20 +296,24 @@ class Rebuilder:
             imbalance_after=imbalance(generation.partition_sizes()),
         )
 
-    def _is_comparable(self, old: Generation, new: Generation) -> bool:
-        """Whether recall at equal rows read tells a bad build from a good one.
+    def _tolerance(self, old: Generation, new: Generation) -> float | None:
+        """How much recall may fall at equal rows read; None where that would tell nothing.
 
-        It does not on a few rows; and with fewer partitions, which somebody asked
-        for, a build can only lose.
+        It does not on a few rows, nor by another metric. With fewer partitions a build can
+        only lose: when they were asked for that is no fault, and when the table has shrunk
+        it is one beyond what fewer partitions explain.
         """
-        rows = new.row.rows_at_build >= self._state.limits.gate_rows
-        return rows and old.metric == new.metric and new.row.nlist >= old.row.nlist
+        few = new.row.rows_at_build < self._state.limits.gate_rows
+        fewer = new.row.nlist < old.row.nlist
+        if few or old.metric != new.metric or (fewer and self._parameters.nlist is not None):
+            return None
+        return TOLERANCE_FEWER if fewer else TOLERANCE
 
-    async def _pass_gate(self, old: Generation, generation: Generation) -> None:
+    async def _pass_gate(self, old: Generation, generation: Generation, tolerance: float) -> None:
         assert self._s0 is not None
         assert self._assigned is not None
         visibility = self._state.visibility(self._table, self._s0.lsn)
-        gate = Gate(self._state, self._table, visibility, self._plan)
+        gate = Gate(self._state, self._table, visibility, self._plan, tolerance)
         await gate.require_recall(self._assigned, old, generation)
 
     async def _report_lag(self, lag: int) -> None:
