@@ -34,7 +34,6 @@ from ....wal.types import GenerationId, JobId, Lsn
 from ...index.centroids import CentroidSearch
 from ...index.delta import Delta
 from ...index.generation import Generation
-from ...index.health import imbalance
 from ...index.parameters import IndexParameters
 from ...storage.folding import stage
 from ...storage.indexes import IndexState, Unfinished
@@ -273,28 +272,17 @@ class Rebuilder:
             plan=self._plan,
         )
         old = self._index.active
-        before = imbalance(old.partition_sizes()) if old is not None else None
         await catch_up.run()
         await self._record.report("verify", 0, 1)
         tolerance = None if old is None else self._tolerance(old, generation)
         if old is not None and tolerance is not None:
             await self._pass_gate(old, generation, tolerance)
-        await Takeover(
+        outcome = await Takeover(
             self._state, self._committer, self._index, generation, catch_up, self._record
         ).run(self._parameters)
         with trio.CancelScope(shield=True):
             await self._slices().clear()
-        return Outcome(
-            index=self._index.row.name,
-            generation=generation.row.id,
-            nlist=generation.row.nlist,
-            rows=generation.row.rows_at_build,
-            rows_caught_up=catch_up.rows,
-            seconds=self._record.latest.elapsed_s,
-            writers_held_s=catch_up.held_s,
-            imbalance_before=before,
-            imbalance_after=imbalance(generation.partition_sizes()),
-        )
+        return outcome
 
     def _tolerance(self, old: Generation, new: Generation) -> float | None:
         """How much recall may fall at equal rows read; None where that would tell nothing.

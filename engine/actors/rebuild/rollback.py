@@ -20,7 +20,6 @@ from ....txn.head import Heads
 from ....txn.snapshot import Snapshot
 from ....wal.errors import NotFoundError
 from ...index.generation import Generation
-from ...index.health import imbalance
 from ...index.parameters import IndexParameters
 from ...storage.indexes import IndexState
 from ..committer import Committer
@@ -98,22 +97,10 @@ class Rollback:
             pace=self._pace,
             from_log=False,
         )
-        before = self._index.active
         await catch_up.file_batches()
-        await Takeover(
+        return await Takeover(
             self._state, self._committer, self._index, generation, catch_up, self._record
         ).run(parameters)
-        return Outcome(
-            index=self._index.row.name,
-            generation=generation.row.id,
-            nlist=generation.row.nlist,
-            rows=generation.row.rows_at_build,
-            rows_caught_up=catch_up.rows,
-            seconds=self._record.latest.elapsed_s,
-            writers_held_s=catch_up.held_s,
-            imbalance_before=imbalance(before.partition_sizes()) if before else None,
-            imbalance_after=imbalance(generation.partition_sizes()),
-        )
 
     def _position(self, generation: Generation) -> Position:
         table = self._state.heads.tables.get(self._index.row.table)
