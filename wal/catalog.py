@@ -151,8 +151,19 @@ def mark_index_dropped(connection: sqlite3.Connection, index: IndexId, lsn: Lsn)
     connection.execute("UPDATE indexes SET dropped_lsn = ? WHERE id = ?", (lsn, index))
 
 
+def set_parameters(
+    connection: sqlite3.Connection, index: IndexId, parameters: dict[str, Any]
+) -> None:
+    """The index is to be something else from its next build on."""
+    connection.execute(
+        "UPDATE indexes SET parameters = ? WHERE id = ?",
+        (json.dumps(parameters, sort_keys=True), index),
+    )
+
+
 def delete_index(connection: sqlite3.Connection, index: IndexId) -> None:
-    """Forget a dropped index whose generations are gone."""
+    """Forget a dropped index whose generations are gone, and what was decided about it."""
+    connection.execute("DELETE FROM decisions WHERE index_id = ?", (index,))
     connection.execute("DELETE FROM jobs WHERE index_id = ?", (index,))
     connection.execute("DELETE FROM query_samples WHERE index_id = ?", (index,))
     connection.execute("DELETE FROM indexes WHERE id = ?", (index,))

@@ -187,7 +187,13 @@ class Supervisor:
         self.indexer = Indexer(state, self.committer)
         self.searcher = Searcher(state, workers=max(2, os.cpu_count() or 1))
         self.sweeper = Sweeper(state, self.committer)
-        self.monitor = Monitor(state, self.build)
+        self.monitor = Monitor(
+            state,
+            self.committer,
+            build=self.build,
+            rebuild=self.rebuild,
+            reorganize=partial(self.reorganize, effort=Effort(parallel=1)),
+        )
         self.resumed = trio.Event()
         """Set when the builds that were found unfinished at open have ended."""
         self._actors = trio.CancelScope()
@@ -265,6 +271,11 @@ class Supervisor:
             ended=self._build_ended,
         )
         return await run_alone(self.state, index, control, rebuilder.run)
+
+    async def rebuild(self, index: IndexState) -> Outcome:
+        """Build an index anew, nlist worked out again: what the Monitor does, on one core."""
+        parameters = replace(index.parameters, nlist=None)
+        return await self.build(index, parameters=parameters, effort=Effort(parallel=1))
 
     async def roll_back(self, index: IndexState, effort: Effort) -> Outcome:
         """Let the generation that was replaced last take over again."""

@@ -14,7 +14,7 @@ import click
 
 from ...wal.errors import CentroiDBError
 from .change import backup, sql
-from .inspect import check, indexes, space, stats, tables
+from .inspect import check, decisions, explain, indexes, space, stats, tables
 from .jobs import abort, jobs, rebuild, reorganize, rollback
 from .output import show
 from .search import search
@@ -72,7 +72,7 @@ def demo(folder: Path, as_json: bool) -> None:
 
 
 for command in (
-    *(tables, indexes, stats, space, jobs, search, check),
+    *(tables, indexes, stats, explain, decisions, jobs, space, search, check),
     *(rebuild, reorganize, rollback, abort, sql, backup),
 ):
     main.add_command(command)

@@ -4,11 +4,13 @@ from ..actors.rebuild.outcome import Outcome
 from ..actors.rebuild.progress import Event
 from ..actors.reorganize.reorganizer import Reorganization
 from .database import Database, open_db
+from .decisions import DecisionRecord
 from .findings import Findings
 from .hits import Hit, Hits, Row
 from .index import Index, Partition
 from .job import Job
 from .jobs import JobStatus
+from .plan import RebuildPlan
 from .results import WriteResult
 from .snapshot import Snapshot
 from .space import IndexSpace, Space, TableSpace
@@ -19,6 +21,7 @@ from .transaction import Transaction
 __all__ = [
     "Database",
     "DatabaseStatistics",
+    "DecisionRecord",
     "Event",
     "Findings",
     "Hit",
@@ -30,6 +33,7 @@ __all__ = [
     "JobStatus",
     "Outcome",
     "Partition",
+    "RebuildPlan",
     "Reorganization",
     "Row",
     "Snapshot",

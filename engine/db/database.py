@@ -4,6 +4,7 @@ import os
 import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any, Literal, get_args
 
 import trio
@@ -22,6 +23,7 @@ from ..actors.wide import unwrapped
 from ..index.cache import Cache
 from ..index.distance import Metric
 from .checking import check_database
+from .decisions import DecisionRecord, read_decisions
 from .findings import Findings
 from .index import Index
 from .inputs import check_integer, check_name, unknown
@@ -271,6 +273,12 @@ class Database:
         async with self._view() as view:
             statuses: list[JobStatus] = await view.read(read_job_statuses)
             return statuses
+
+    async def decisions(self, index: str | None = None) -> list[DecisionRecord]:
+        """What the Monitor decided about an index, or about all, and did; newest first."""
+        async with self._view() as view:
+            found: list[DecisionRecord] = await view.read(partial(read_decisions, index=index))
+            return found
 
     async def check(self) -> Findings:
         """Prove the whole file: log chain, checksums, keys, counters, sums, and every index.

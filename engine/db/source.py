@@ -201,12 +201,7 @@ class ForeignSource:
         snapshot = Snapshot(Heads(loaded.heads.lsn, loaded.heads.tables), trio.current_time())
         behind.snapshot = snapshot
         self._open[snapshot] = behind
-        indexes = {
-            index.row.id: PinnedIndex(
-                index.row, index.active, index.active.search if index.active else None
-            )
-            for index in loaded.indexes
-        }
+        indexes = {index.row.id: PinnedIndex.of(index) for index in loaded.indexes}
         return View(snapshot, loaded.deaths, indexes, partial(self._read, behind))
 
     async def _read(self, behind: _ForeignView, fn: Callable[[sqlite3.Connection], T]) -> T:
@@ -328,7 +323,8 @@ def _translated_read(fn: Callable[[sqlite3.Connection], T], connection: sqlite3.
 def _state_key(connection: sqlite3.Connection) -> object:
     """Equal as long as nothing that `load` reads has changed."""
     generations = connection.execute(
-        "SELECT i.id, i.active, g.fold_vid, g.sealed, g.segment_sum, g.nlist "
+        "SELECT i.id, i.active, i.parameters, g.fold_vid, g.sealed, g.segment_sum, g.nlist, "
+        "g.cost_at_build "
         "FROM indexes i LEFT JOIN generations g ON g.id = i.active"
     ).fetchall()
     purged = connection.execute("SELECT sum(live), count(*) FROM tables").fetchone()

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from ...wal import catalog
 from ...wal.space import CountedBy, FileSpace, measure
 from ...wal.types import TableId
-from .statistics import _Printed
+from .statistics import Printed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,7 +32,7 @@ class IndexSpace:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Space(_Printed):
+class Space(Printed):
     """A whole file. What is not a table's or an index's own is once for all of them.
 
     counted_by: `pages` is exact; `content` is what the columns hold, where SQLite can not

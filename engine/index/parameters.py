@@ -10,7 +10,12 @@ from .kmeans import default_nlist
 SQ8_DIMS_MIN = 65
 """Below, a row is a few hundred bytes and is scanned as fast as its codes and bounds."""
 
+PROBED_SHARE = 10
+PROBED_MIN = 8
+
 CentroidSearchKind = Literal["auto", "exact", "hnsw"]
+
+AutoRebuild = Literal["off", "advise", "on"]
 
 _CHOICES = {
     "codec": ("auto", "flat", "sq8"),
@@ -55,7 +60,8 @@ class IndexParameters:
     """How many replaced generations are kept for a rollback."""
     keep_previous_s: int = 0
     """How old a kept generation may become; 0: no limit."""
-    auto_rebuild: Literal["off", "advise", "on"] = "advise"
+    auto_rebuild: AutoRebuild = "advise"
+    """What the Monitor does when the index should be rebuilt: nothing, say so, or do it."""
 
     def __post_init__(self) -> None:
         for name, allowed in _CHOICES.items():
@@ -100,6 +106,11 @@ class IndexParameters:
     def rows_to_train(self, default: int) -> int:
         """An index stays exact below this many rows."""
         return max(1, default if self.nlist is None else 2 * self.nlist)
+
+
+def default_nprobe(nlist: int) -> int:
+    """How many partitions a search looks at: a tenth of them, at least 8, at most all."""
+    return min(nlist, max(PROBED_MIN, -(-nlist // PROBED_SHARE)))
 
 
 def _require_integer(name: str, value: object, smallest: int, *, optional: bool) -> None:

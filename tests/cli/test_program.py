@@ -20,7 +20,8 @@ def test_every_command_has_help(run: Run) -> None:
     """Every command explains itself, and all speak JSON."""
     assert isinstance(main, click.Group)
     assert list(main.commands) == [
-        *("demo", "tables", "indexes", "stats", "space", "jobs", "search", "check"),
+        *("demo", "tables", "indexes", "stats"),
+        *("explain", "decisions", "jobs", "space", "search", "check"),
         *("rebuild", "reorganize", "rollback", "abort", "sql", "backup"),
     ]
     for name, command in main.commands.items():
