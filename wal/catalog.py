@@ -165,6 +165,7 @@ def delete_index(connection: sqlite3.Connection, index: IndexId) -> None:
     """Forget a dropped index whose generations are gone, and what was decided about it."""
     connection.execute("DELETE FROM decisions WHERE index_id = ?", (index,))
     connection.execute("DELETE FROM jobs WHERE index_id = ?", (index,))
+    connection.execute("DELETE FROM query_samples WHERE index_id = ?", (index,))
     connection.execute("DELETE FROM indexes WHERE id = ?", (index,))
 
 
@@ -333,6 +334,16 @@ def put_job(connection: sqlite3.Connection, row: JobRow) -> JobId:
     )
     assert cursor.lastrowid is not None
     return JobId(cursor.lastrowid)
+
+
+def forget_jobs(connection: sqlite3.Connection, kept: int) -> None:
+    """Of each index forget all jobs but the last `kept`, and those that may go on."""
+    connection.execute(
+        "DELETE FROM jobs WHERE state IN ('done', 'cancelled', 'failed') AND id IN (SELECT id FROM "
+        "(SELECT id, row_number() OVER (PARTITION BY index_id ORDER BY id DESC) AS age FROM jobs) "
+        "WHERE age > ?)",
+        (kept,),
+    )
 
 
 def end_build(connection: sqlite3.Connection, generation: GenerationId, job: JobRow) -> None:

@@ -132,6 +132,30 @@ def listed_by_partition(
         yield centroid, np.frombuffer(raw, "<i8")
 
 
+def rows_of(connection: sqlite3.Connection, segments: Sequence[SegmentId]) -> Versions:
+    """vids and crcs of the rows that these segments list; CorruptError when one is missing."""
+    vids, crcs = [np.empty(0, np.int64)], [np.empty(0, np.uint32)]
+    for segment in segments:
+        row = connection.execute(
+            "SELECT vids, row_crcs FROM partitions WHERE id = ?", (segment,)
+        ).fetchone()
+        if row is None:
+            raise CorruptError(f"segment {segment} is missing")
+        vids.append(np.frombuffer(row[0], "<i8"))
+        crcs.append(np.frombuffer(row[1], "<u4"))
+    return Versions(np.concatenate(vids), np.concatenate(crcs))
+
+
+def hand_over(
+    connection: sqlite3.Connection, segments: Sequence[SegmentId], generation: GenerationId
+) -> None:
+    """From now on these segments are another generation's."""
+    connection.executemany(
+        "UPDATE partitions SET generation = ? WHERE id = ?",
+        [(generation, segment) for segment in segments],
+    )
+
+
 def delete_beyond(
     connection: sqlite3.Connection, generation: GenerationId, sealed: SegmentId
 ) -> None:
@@ -191,6 +215,13 @@ def write_centroids(
     connection.execute(
         "INSERT OR REPLACE INTO centroids (generation, first, n, crc, vectors) VALUES (?,?,?,?,?)",
         (generation, first, n, blobs_crc(part), part),
+    )
+
+
+def delete_centroids(connection: sqlite3.Connection, generation: GenerationId, first: int) -> None:
+    """Remove the parts that begin with centroid number `first` or later."""
+    connection.execute(
+        "DELETE FROM centroids WHERE generation = ? AND first >= ?", (generation, first)
     )
 
 

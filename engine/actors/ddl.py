@@ -133,6 +133,7 @@ def _retire(connection: sqlite3.Connection, index: IndexId) -> None:
 def _forget(state: State, index: IndexState) -> None:
     """In the turn of the drop: no new search uses it, a build of it ends."""
     state.indexes.pop(index.row.id, None)
+    state.captured.pop(index.row.id, None)
     for generation in (*index.kept, index.active):
         if generation is not None:
             generation.row = replace(generation.row, state="retired")

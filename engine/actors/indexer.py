@@ -115,13 +115,16 @@ class Indexer:
 
     async def fold(self, generation: Generation) -> None:
         """Fold all that is filed, unless the generation was replaced or dropped meanwhile."""
-        state = self._state
-        async with state.maintenance:
-            index = state.indexes.get(generation.row.index)
-            if index is None or index.active is not generation:
-                return
-            lsn, deaths = self._filed_until(generation), state.deaths[index.row.table]
-            await fold(self._writer, generation, deaths, lsn, state.limits.slice_bytes)
+        async with self._state.maintenance:
+            await self.fold_now(generation)
+
+    async def fold_now(self, generation: Generation) -> None:
+        """The same, for who holds `State.maintenance`."""
+        state, index = self._state, self._state.indexes.get(generation.row.index)
+        if index is None or index.active is not generation:
+            return
+        lsn, deaths = self._filed_until(generation), state.deaths[index.row.table]
+        await fold(self._writer, generation, deaths, lsn, state.limits.slice_bytes)
 
     def _filed_until(self, generation: Generation) -> Lsn:
         """All rows of commits up to this LSN are filed."""

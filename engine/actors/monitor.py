@@ -32,6 +32,7 @@ from ..index.health import Measured
 from ..index.policy import CHANGED_MIN, NOTHING, Action, Decision, Figures, decide
 from ..storage.folding import Writer
 from ..storage.indexes import IndexState
+from .capture import save_captured
 from .health import health
 from .sampling import sample
 from .state import State
@@ -72,14 +73,13 @@ class Monitor:
         *,
         build: Act,
         rebuild: Act,
-        reorganize: Act | None = None,
+        reorganize: Act,
     ) -> None:
         self._state = state
         self._writer = writer
         self._build = build
         self._rebuild = rebuild
         self._reorganize = reorganize
-        """None: a rebuild is made instead."""
         self._watches: dict[IndexId, Watch] = {}
         self._send, self._receive = trio.open_memory_channel[None](1)
         """The inbox holds one nudge: what there is to see stands in the state."""
@@ -128,6 +128,7 @@ class Monitor:
         for index in list(known.values()):
             if not self._state.closing:
                 await self._guarded(self._look_at, index)
+                await self._guarded(self._save_captured, index)
 
     async def _guarded(self, act: Act, index: IndexState) -> None:
         """An index dropped or built meanwhile is no fault; a failed disk stops the database."""
@@ -138,6 +139,9 @@ class Monitor:
                 raise
             if not self._state.closing:
                 log.warning("watching index %s: %s", index.row.name, error)
+
+    async def _save_captured(self, index: IndexState) -> None:
+        await save_captured(self._writer, self._state.captured, {index.row.id: index})
 
     async def _look_at(self, index: IndexState) -> None:
         watch = await self._watch(index)
@@ -183,10 +187,7 @@ class Monitor:
     async def _act(self, index: IndexState, watch: Watch) -> None:
         """Carry out what was decided; how it ended is logged and written down."""
         decision = watch.decision
-        if decision.action == "reorganize" and self._reorganize is not None:
-            act = self._reorganize
-        else:
-            act, decision = self._rebuild, replace(decision, action="rebuild")
+        act = self._reorganize if decision.action == "reorganize" else self._rebuild
         outcome, quiet_s = "done", QUIET_S
         try:
             await act(index)
@@ -196,6 +197,7 @@ class Monitor:
             outcome = f"{type(error).__name__}: {error}"
             quiet_s = QUIET_S if isinstance(error, RetryError) else FAILED_QUIET_S
         watch.quiet_until_s = trio.current_time() + quiet_s
+        index.measured = None  # it is another index now
         level = logging.INFO if outcome == "done" else logging.WARNING
         why = "; ".join(decision.reasons)
         log.log(level, "%s of index %s (%s): %s", decision.action, index.row.name, why, outcome)

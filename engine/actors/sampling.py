@@ -78,7 +78,9 @@ async def _measured(view: View, generation: Generation) -> Measured | None:
     truth = neighbours([answer.vids for answer in answers], queries.vids)
     manifest = generation.manifest()
     try:
-        homes = await view.read(lambda c: listed(c, generation.row.id, manifest))
+        wanted = np.unique(truth)
+        found = await view.read(lambda c: listed(c, generation.row.id, manifest, wanted))
+        homes = Homes(wanted, found)
     finally:
         generation.unpin(manifest)
     sizes = generation.partition_sizes()

@@ -5,7 +5,7 @@
     generations retired or abandoned        dropped in slices, once no snapshot holds them
     dropped tables                          likewise, once the horizon has passed the drop
     rows that ended below the horizon       compacted out of segments, then purged
-    the log                                 up to what the indexes still need
+    the log, old keys of commits, old jobs  up to what is still needed, in slices
     free pages                              returned to the file system in slices
 
 A row may be purged only when no stored segment lists its vid: its death is what
@@ -18,7 +18,7 @@ transaction.
 import logging
 import sqlite3
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
@@ -30,6 +30,7 @@ from numpy.typing import NDArray
 from ...txn.deaths import Deaths
 from ...wal import catalog, log, meta, rows, schema, segments, slices
 from ...wal.errors import CentroiDBError, CorruptError, RetryError
+from ...wal.limits import Limits
 from ...wal.seal import SegmentRef
 from ...wal.segments import StoredSegment
 from ...wal.types import GenerationId, IndexId, Lsn, SegmentId, TableId
@@ -46,6 +47,8 @@ RETIRED_PERIOD_S = 5.0
 """While a generation that was replaced is still held, or was when it was last looked at."""
 ROWS_A_SLICE = 128
 """Each may be on a page of its own: 2 MB of pages at most."""
+LSNS_A_SLICE = 4_096
+"""Commits whose log records, or whose keys, go together: some hundred bytes each."""
 PIN_POLL_S = 0.01
 
 
@@ -96,7 +99,8 @@ class Sweeper:
                 if deaths.count_stored >= (1 if thorough else limits.purge_rows):
                     await self._purge(table, deaths)
             await self._writer.do(self._idle_generations, self._moved)
-            await self._writer.write(partial(_truncate, state=self._state, thorough=thorough))
+            while not await self._writer.do(partial(self._truncate, thorough), bool):
+                pass
             await self._free_pages(thorough=thorough)
 
     async def _end_old_builds(self) -> None:
@@ -119,10 +123,13 @@ class Sweeper:
                 await self._writer.write(partial(_retire, generations=old))
 
     async def _drop_generations(self) -> None:
-        free = [generation for generation in self._state.retired if not generation.held]
-        for generation in free:
+        for generation in list(self._state.retired):  # a version comes before its successor
+            if generation.held:
+                continue
             self._state.retired.remove(generation)
             self._state.abandoned.append(generation.row.id)
+            if generation.successor is not None:
+                generation.successor.held -= 1
         while self._state.abandoned:
             async with self._state.maintenance:  # a fold may still be writing to it
                 await self._drop_generation(self._state.abandoned[0])
@@ -153,10 +160,8 @@ class Sweeper:
     async def _purge(self, table: TableId, deaths: Deaths) -> None:
         horizon = deaths.purged_until = self._state.horizon()
         ended = deaths.stored_until(horizon)
-        held = [each for each in self._state.retired if each.held and each.table == table]
         try:
-            for generation in (*self._state.stored_generations(table), *held):
-                await self._compact(generation, ended)
+            await self._compact_all(table, ended)
         except CorruptError as error:  # what it lists is not known: purge nothing
             logger.warning("purging table %s: %s; a rebuild mends it", table, error)
             return
@@ -164,6 +169,17 @@ class Sweeper:
             some = ended[start : start + ROWS_A_SLICE]
             await self._writer.write(partial(rows.purge, table=table, vids=some))
         deaths.forget_until(horizon)
+
+    async def _compact_all(self, table: TableId, ended: NDArray[np.int64]) -> None:
+        """Every generation that may be searched, a version after its successor.
+
+        What both name is the successor's in the file, and has been rewritten there.
+        """
+        async with self._state.compaction:
+            held = [each for each in reversed(self._state.retired) if each.held]
+            kept = [each for each in held if each.table == table]
+            for generation in (*self._state.stored_generations(table), *kept):
+                await self._compact(generation, ended)
 
     async def _compact(self, generation: Generation, ended: NDArray[np.int64]) -> None:
         """Rewrite, a few partitions at a time, those that list rows in `ended`.
@@ -202,14 +218,32 @@ class Sweeper:
         new: dict[SegmentId, SegmentRef | None] = {
             old: next(staged) if piece.n else None for old, piece in rewritten
         }
-        version = generation.replace_segments(_replaced(chosen, new))
+        named = self._naming(generation, chosen, new)
+        versions = {
+            each: each.replace_segments(_replaced(some, new)) for each, some in named.items()
+        }
         try:
-            while generation.pinned_before(version):  # noqa: ASYNC110 - searches are short
+            while any(each.pinned_before(version) for each, version in versions.items()):  # noqa: ASYNC110 - searches are short
                 await trio.sleep(PIN_POLL_S)
             await self._seal(generation, chosen, new)
         except BaseException:
-            generation.replace_segments(chosen)  # the old segments are still there
+            for each, some in named.items():
+                each.replace_segments(some)  # the old segments are still there
             raise
+
+    def _naming(
+        self, generation: Generation, chosen: Segments, old: Container[SegmentId]
+    ) -> dict[Generation, Segments]:
+        """The generation, and older versions of it, that name one of the segments `old`.
+
+        Each with what it has in the partitions `chosen`.
+        """
+        found: dict[Generation, Segments] = {}
+        for each in (generation, *self._state.retired):
+            some = {centroid: each.segments.get(centroid, ()) for centroid in chosen}
+            if any(ref.id in old for refs in some.values() for ref in refs):
+                found[each] = some
+        return found
 
     async def _seal(
         self, generation: Generation, chosen: Segments, new: dict[SegmentId, SegmentRef | None]
@@ -246,6 +280,15 @@ class Sweeper:
         for generation in idle:
             generation.row = replace(generation.row, fold_lsn=self._state.heads.lsn)
 
+    def _truncate(self, thorough: bool) -> Callable[[sqlite3.Connection], bool]:
+        """In the turn: what rollbacks need of the log is known here only."""
+        return partial(
+            _truncate,
+            limits=self._state.limits,
+            thorough=thorough,
+            log_needed_after=self._state.log_needed_after(),
+        )
+
     async def _free_pages(self, *, thorough: bool) -> None:
         """Return free pages to the file system; a few are kept for the next writes."""
         slice_pages = max(1, self._state.limits.slice_bytes // schema.PAGE_SIZE_BYTES)
@@ -254,15 +297,25 @@ class Sweeper:
             pass
 
 
-def _truncate(connection: sqlite3.Connection, *, state: State, thorough: bool) -> None:
-    """Cut the log up to what indexes need, and forget old idempotency keys."""
+def _truncate(
+    connection: sqlite3.Connection, *, limits: Limits, thorough: bool, log_needed_after: Lsn
+) -> bool:
+    """Cut a slice of the log that no index needs, of old idempotency keys, and old jobs.
+
+    True when nothing more is to be cut.
+    """
     now = Lsn(meta.get_int(connection, "next_lsn") - 1)
-    kept = 0 if thorough else state.limits.log_records
-    until = max(0, now - kept)
+    until = min(max(0, now - (0 if thorough else limits.log_records)), log_needed_after)
     needed = catalog.log_needed_after(connection)
-    until = min(until, state.log_needed_after())
-    log.truncate(connection, Lsn(until if needed is None else min(needed, until)))
-    connection.execute("DELETE FROM commits WHERE lsn <= ?", (now - state.limits.commits_kept,))
+    until = until if needed is None else min(needed, until)
+    records_until = min(until, meta.get_int(connection, "anchor_lsn") + LSNS_A_SLICE)
+    log.truncate(connection, Lsn(records_until))
+    (oldest,) = connection.execute("SELECT min(lsn) FROM commits").fetchone()
+    old_until = now - limits.commits_kept
+    commits_until = old_until if oldest is None else min(old_until, oldest + LSNS_A_SLICE)
+    connection.execute("DELETE FROM commits WHERE lsn <= ?", (commits_until,))
+    catalog.forget_jobs(connection, limits.jobs_kept)
+    return records_until >= until and commits_until >= old_until
 
 
 def _retire(connection: sqlite3.Connection, generations: list[Generation]) -> None:

@@ -44,3 +44,9 @@ def leaves(group: BaseExceptionGroup[BaseException]) -> list[BaseException]:
     for error in group.exceptions:
         found += leaves(error) if isinstance(error, BaseExceptionGroup) else [error]
     return found
+
+
+def consists_of(error: BaseException, *kinds: type[BaseException]) -> bool:
+    """Whether it is one of these, or a group of nothing else."""
+    errors = leaves(error) if isinstance(error, BaseExceptionGroup) else [error]
+    return all(isinstance(each, kinds) for each in errors)

@@ -2,6 +2,7 @@
 
 from ..actors.rebuild.outcome import Outcome
 from ..actors.rebuild.progress import Event
+from ..actors.reorganize.reorganizer import Reorganization
 from .database import Database, open_db
 from .decisions import DecisionRecord
 from .findings import Findings
@@ -12,6 +13,7 @@ from .jobs import JobStatus
 from .plan import RebuildPlan
 from .results import WriteResult
 from .snapshot import Snapshot
+from .space import IndexSpace, Space, TableSpace
 from .statistics import DatabaseStatistics, IndexStatistics, TableStatistics
 from .table import Table
 from .transaction import Transaction
@@ -25,15 +27,19 @@ __all__ = [
     "Hit",
     "Hits",
     "Index",
+    "IndexSpace",
     "IndexStatistics",
     "Job",
     "JobStatus",
     "Outcome",
     "Partition",
     "RebuildPlan",
+    "Reorganization",
     "Row",
     "Snapshot",
+    "Space",
     "Table",
+    "TableSpace",
     "TableStatistics",
     "Transaction",
     "WriteResult",

@@ -21,6 +21,7 @@ from ..actors.control import BuildControl
 from ..actors.health import health
 from ..actors.rebuild.outcome import Outcome
 from ..actors.rebuild.record import Listener
+from ..actors.reorganize.reorganizer import Reorganization
 from ..actors.supervisor import Supervisor
 from ..actors.supervisor import effort_of as before
 from ..actors.view import PinnedIndex, View
@@ -29,6 +30,7 @@ from ..index.generation import Generation, Manifest
 from ..index.parameters import AutoRebuild, IndexParameters
 from ..storage.blocks import unpacked
 from ..storage.indexes import IndexState
+from .inputs import check_integer
 from .job import Build, Job
 from .options import (
     EffortOptions,
@@ -42,6 +44,8 @@ from .plan import RebuildPlan, plan, read_precedent
 from .reading import TableReading
 from .source import Source
 from .statistics import IndexStatistics
+
+PARTITIONS_MAX = 1 << 31
 
 
 @dataclass(frozen=True, eq=False)
@@ -172,6 +176,23 @@ class Index:
 
         return build
 
+    async def reorganize(
+        self, partitions: int | None = None, *, parallel: int | None = None
+    ) -> Reorganization:
+        """Split overgrown partitions and give starving ones up, while reads and writes go on.
+
+        It looks at the rows in and around `partitions` partitions, the worst, or in and around
+        all that went wrong; the others stay as they are. A snapshot keeps the partitions it has.
+        Raises BusyError while the index is being built, JobCancelled when it or its table is
+        dropped meanwhile; partitions done by then stay done.
+        """
+        supervisor = self._source.supervisor()
+        if partitions is not None:
+            check_integer("partitions", partitions, 1, PARTITIONS_MAX)
+        effort = effort_of({"parallel": parallel})
+        state = self._state(supervisor)
+        return await supervisor.reorganize(state, partitions=partitions, effort=effort)
+
     async def alter(
         self,
         *,
@@ -225,7 +246,8 @@ class Index:
             figures = health(table, view.deaths[table.id], pinned, building=building)
             parameters = IndexParameters.from_json(pinned.row.parameters)
             precedent = await view.read(partial(read_precedent, index=self._id))
-            return plan(self.name, table, figures, parameters, precedent)
+            limits = self._source.limits
+            return plan(self.name, table, figures, parameters, precedent, limits)
 
     async def partitions(self) -> list[Partition]:
         """Its partitions, by number; none while it is not trained."""

@@ -1,17 +1,18 @@
 """What a rebuild would take and bring: told before it is begun."""
 
 import sqlite3
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ...wal import catalog
 from ...wal.catalog import TableRow
+from ...wal.limits import Limits
 from ...wal.types import IndexId
 from ..actors.health import Health
+from ..actors.rebuild.budget import plan_for
 from ..actors.supervisor import default_parallel
 from ..index.kmeans import default_nlist
 from ..index.parameters import IndexParameters
 from ..index.policy import Action, decide
-from ..storage.loading import BLOCK_BYTES
 from .statistics import Printed
 
 BUILD_S_A_VALUE = 1.5e-7
@@ -73,6 +74,7 @@ def plan(
     health: Health,
     parameters: IndexParameters,
     precedent: Precedent | None,
+    limits: Limits,
 ) -> RebuildPlan:
     """What a rebuild of index `name` with the parameters it has would take and bring."""
     action, reasons = _advised(health)
@@ -86,7 +88,13 @@ def plan(
         predicted_s=predicted_s,
         basis=basis,
         disk_bytes=_disk_bytes(table, parameters),
-        memory_bytes=_memory_bytes(table, parameters, default_parallel()),
+        memory_bytes=plan_for(
+            table,
+            table.live,
+            replace(parameters, nlist=None),
+            limits,
+            parallel=default_parallel(),
+        ).peak_bytes,
         cost_now=health.cost,
         cost_expected=expected,
         gain=health.cost / expected if health.cost is not None and expected else None,
@@ -118,11 +126,3 @@ def _disk_bytes(table: TableRow, parameters: IndexParameters) -> int:
         codes = 4 * table.dim
     centroids = 4 * table.dim * default_nlist(table.live)
     return table.live * (ROW_OVERHEAD_BYTES + codes) + centroids
-
-
-def _memory_bytes(table: TableRow, parameters: IndexParameters, parallel: int) -> int:
-    """The sample, what is known of every row, and a block of rows for each worker."""
-    nlist = default_nlist(table.live)
-    sample = min(table.live, parameters.samples_per_partition * nlist)
-    vectors = 4 * table.dim * (sample + nlist)
-    return vectors + table.live * (ROW_OVERHEAD_BYTES + 4) + parallel * BLOCK_BYTES

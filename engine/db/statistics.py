@@ -97,7 +97,10 @@ class IndexStatistics(Printed):
 
 @dataclass(frozen=True, kw_only=True)
 class DatabaseStatistics(Printed):
-    """A whole database. Sizes in bytes, times in seconds."""
+    """A whole database. Sizes in bytes, times in seconds.
+
+    free_bytes: of the file, in pages that nothing uses; `Database.space` has the rest.
+    """
 
     path: str
     lsn: Lsn
@@ -106,6 +109,7 @@ class DatabaseStatistics(Printed):
     indexes: int
     snapshots: int
     file_bytes: int
+    free_bytes: int
     sqlite_wal_bytes: int
     log_records: int
     cache_bytes: int

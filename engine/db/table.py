@@ -11,6 +11,7 @@ from ...wal.catalog import TableRow
 from ...wal.errors import InputError, NotFoundError
 from ...wal.types import TableId
 from ..actors import ddl
+from ..actors.rebuild.budget import plan_for
 from ..index.distance import Metric
 from ..index.parameters import AutoRebuild, IndexParameters
 from .hits import Row
@@ -170,7 +171,9 @@ class Table:
         centroid_search: Literal["auto", "exact", "hnsw"] = "auto",
         seed: int = 0,
         start: Literal["sample", "kmeans++"] = "sample",
+        balance: bool = True,
         target_accuracy: int | None = None,
+        memory_bytes: int | None = None,
         auto_rebuild: AutoRebuild = "advise",
         parallel: int | None = None,
         if_not_exists: bool = False,
@@ -180,7 +183,10 @@ class Table:
         metric: by default the table's. nlist: partitions, by default about the square
         root of the rows. codec: `sq8` (int8, exact all the same) or `flat`; by default
         sq8 above 64 dims. start: where k-means begins, at rows of the sample or spread out
-        by k-means++. auto_rebuild: what is done when it should be rebuilt, see `Index.alter`.
+        by k-means++. balance: whether it splits partitions that are too large.
+        memory_bytes: what a build may take at most, this one and later ones; a smaller sample
+        of the rows then makes the centroids, and a budget that is too small is refused.
+        auto_rebuild: what is done when it should be rebuilt, see `Index.alter`.
         On too few rows it stays exact and trains itself later.
         """
         supervisor = self._source.supervisor()
@@ -197,7 +203,9 @@ class Table:
             centroid_search=centroid_search,
             seed=seed,
             start=start,
+            balance=balance,
             target_accuracy=target_accuracy,
+            memory_bytes=memory_bytes,
             auto_rebuild=auto_rebuild,
         )
         _warn_of_few_rows(name, parameters, table)
@@ -207,6 +215,7 @@ class Table:
             if known.row.table != self._id:
                 raise InputError(f"index {name!r} exists already, on another table")
             return Index(self._source, known.row.id, name)
+        plan_for(table, table.live, parameters, state.limits, parallel=1)  # or it is refused
         made = await ddl.create_index(state, supervisor.committer, table, name, parameters)
         try:
             if supervisor.monitor.has_rows_enough(made):

@@ -18,6 +18,9 @@ from numpy.typing import NDArray
 
 from .arrays import Doubles
 
+QUERIES: Final = 100
+"""How many are asked."""
+
 CONFIDENCE: Final = 1.96
 """Standard errors to either side of a mean that hold the truth in 95 of 100 cases."""
 

@@ -102,6 +102,9 @@ class Generation:
     """While it is not active: every row below is in it. Set by the swap, and by a catch-up."""
     held: int = 0
     """Snapshots and searches that may still ask this generation."""
+    successor: "Generation | None" = None
+    """The version that took this one's place by a reorganization. It has the segments that both
+    name, so this one holds it: set in the Committer's turn, let go by the Sweeper."""
     pins: Counter[int] = field(default_factory=Counter)
     """Running searches by the version of the manifest they use."""
 

@@ -5,6 +5,7 @@ from typing import Any, Literal
 
 from ...wal.errors import InputError
 from .distance import Metric
+from .kmeans import default_nlist
 
 SQ8_DIMS_MIN = 65
 """Below, a row is a few hundred bytes and is scanned as fast as its codes and bounds."""
@@ -54,7 +55,7 @@ class IndexParameters:
     balance: bool = True
     target_accuracy: int | None = None
     memory_bytes: int | None = None
-    """What a build may take at most; None: no limit."""
+    """What a build may take at most; None: no limit. A smaller sample makes other centroids."""
     keep_previous: int = 0
     """How many replaced generations are kept for a rollback."""
     keep_previous_s: int = 0
@@ -97,6 +98,10 @@ class IndexParameters:
         if self.codec != "auto":
             return self.codec
         return "sq8" if dim >= SQ8_DIMS_MIN else "flat"
+
+    def nlist_for(self, rows: int) -> int:
+        """Partitions of a build over so many rows."""
+        return min(self.nlist or default_nlist(rows), max(1, rows))
 
     def rows_to_train(self, default: int) -> int:
         """An index stays exact below this many rows."""

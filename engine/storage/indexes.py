@@ -38,7 +38,7 @@ class IndexState:
     reserved: bool = False
     """Set while whoever made it builds it; the Monitor keeps off meanwhile."""
     building: bool = False
-    """Whether a build runs; set and cleared by it. One at a time an index."""
+    """Whether a build or a reorganization runs; set and cleared by it. One at a time an index."""
 
     unfinished: Unfinished | None = None
     """Set at open and by a build that is cut short; taken by the one that goes on, by a drop,

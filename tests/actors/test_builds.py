@@ -4,13 +4,14 @@ from typing import Any
 
 import pytest
 import trio
+from trio.testing import wait_all_tasks_blocked
 
 from centroidb import Index, InputError, JobCancelled
 from centroidb.engine.actors.rebuild.static_phase import StaticPhase
 from tests.support.databases import SMALL, checked_db
 from tests.support.leftovers import leftovers
 
-from .points import ALL, indexed, points
+from .points import ALL, held_turn, indexed, points, supervisor_of, until
 
 
 async def test_an_emptied_table_is_rebuilt() -> None:
@@ -69,3 +70,28 @@ async def test_a_group_of_cancellations_is_one(monkeypatch: pytest.MonkeyPatch) 
         with pytest.raises(ExceptionGroup, match="workers"):
             await index.rebuild()
         assert (await db.jobs())[0].state == "cancelled"
+
+
+async def test_a_drop_comes_before_the_word_of_the_interruption() -> None:
+    """A build that is interrupted when its index is dropped, and says so later, leaves nothing."""
+    async with checked_db(limits=SMALL) as db:
+        _, index = await indexed(db, "t", 400)
+        scope = trio.CancelScope()
+
+        async def build() -> None:
+            with scope:
+                await index.rebuild()
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(build)
+            await until(
+                lambda: any(each.begun.is_set() for each in supervisor_of(db).state.builds.values())
+            )
+            async with held_turn(db):
+                nursery.start_soon(db.drop_index, "t")
+                await wait_all_tasks_blocked()
+                scope.cancel()
+                await wait_all_tasks_blocked()
+        assert scope.cancelled_caught
+        await db.vacuum()
+        assert await leftovers(db) == []

@@ -17,7 +17,7 @@ from centroidb import (
     NotFoundError,
     open_db,
 )
-from centroidb.engine.actors.rebuild import static_phase
+from centroidb.engine.actors.rebuild import budget, static_phase
 from centroidb.wal.blocking import substitute
 from tests.model.seam import inline
 from tests.support.databases import SMALL, checked_db, resumed
@@ -34,8 +34,8 @@ ROWS = 500
 @pytest.fixture(autouse=True)
 def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Blocks of a few rows, so that a phase has several."""
-    monkeypatch.setattr(static_phase, "block_rows", lambda _: 50)
-    monkeypatch.setattr(static_phase, "BLOCKS_A_WINDOW", 3)
+    monkeypatch.setattr(budget, "block_rows", lambda _: 50)
+    monkeypatch.setattr(static_phase, "WINDOW_BLOCKS", 3)
 
 
 async def reached(job: Job, phase: str) -> None:

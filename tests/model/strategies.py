@@ -17,6 +17,7 @@ from .indexing import (
     PauseBuild,
     Rebuild,
     Reopen,
+    Reorganize,
     RollBack,
     Vacuum,
 )
@@ -106,6 +107,9 @@ rebuilds = st.builds(
     st.integers(0, 2),
     st.booleans(),
 )
+reorganizations = st.builds(
+    Reorganize, st.sampled_from(INDEXES), st.sampled_from([None, None, 1, 2])
+)
 indexing = st.one_of(
     st.builds(CreateIndex, st.sampled_from(INDEXES), tables, metrics, nlists, st.integers(0, 3)),
     rebuilds,
@@ -113,6 +117,8 @@ indexing = st.one_of(
     rebuilds,
     st.builds(RollBack, st.sampled_from(INDEXES)),
     st.builds(PauseBuild, st.sampled_from(INDEXES), st.booleans()),
+    reorganizations,
+    reorganizations,
     st.builds(FinishBuilds),
     st.builds(CancelBuild, which),
     st.builds(Pass, st.integers(1, 300)),
@@ -164,7 +170,12 @@ def churn(draw: st.DrawFn) -> list[Any]:
 def held_through(draw: st.DrawFn) -> list[Any]:
     """A snapshot asked before and after something large, with purges on the way."""
     asked = draw(asks)
-    large = [draw(churn()), [draw(rebuilds)], [DropIndex(draw(st.sampled_from(INDEXES)))]]
+    large = [
+        draw(churn()),
+        [draw(rebuilds)],
+        [draw(reorganizations)],
+        [DropIndex(draw(st.sampled_from(INDEXES)))],
+    ]
     happens = draw(st.lists(st.sampled_from(large), min_size=1, max_size=3))
     return [Hold(), asked, *(each for some in happens for each in some), Vacuum(), AskAgain()]
 

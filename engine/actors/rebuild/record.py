@@ -1,13 +1,19 @@
 """The record of a job: events for who started it, its row in `jobs` for everybody else."""
 
+import contextlib
 import time
 from collections.abc import Callable
 from functools import partial
 
+import trio
+
 from ....wal import catalog
 from ....wal.catalog import JobKind, JobRow
+from ....wal.errors import CentroiDBError
 from ....wal.types import GenerationId, IndexId, JobId
 from ...storage.folding import Writer
+from ..errors import JobCancelled
+from ..wide import consists_of
 from .effort import Effort
 from .progress import Event, Phase, Progress
 
@@ -72,6 +78,13 @@ class JobRecord:
         """Bring the job's row up to date."""
         row = self.row(state, message)
         await self._writer.write(partial(catalog.put_job, row=row))
+
+    async def end(self, error: BaseException) -> None:
+        """Say how the job ended; if that can not be written, the next open does."""
+        cancelled = consists_of(error, trio.Cancelled, JobCancelled)
+        state = "cancelled" if cancelled else "failed"
+        with trio.CancelScope(shield=True), contextlib.suppress(CentroiDBError):
+            await self.write(state, "" if cancelled else str(error))
 
     def row(self, state: str, message: str = "") -> JobRow:
         """The latest event as a row of `jobs`."""

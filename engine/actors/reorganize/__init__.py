@@ -1,0 +1,1 @@
+"""REORGANIZE: splits and merges of a few partitions, between two rebuilds."""
