@@ -71,6 +71,7 @@ async def test_only_live_rows_are_drawn(tmp_path: Path) -> None:
         await table.delete(range(60, 100))
     async with checked_db(tmp_path / "t.db", limits=SMALL) as db:
         index = await db.index("t")
+        await db.vacuum()  # else the Sweeper changes the sizes of partitions in between
         result = await measured(db, index)
         assert result.queries == 60
         assert await measured(db, index) == result
