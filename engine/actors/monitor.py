@@ -58,6 +58,8 @@ class Watch:
     decision: Decision
     quiet_until_s: float = -inf
     """No action before, by trio's clock."""
+    reorganized: bool = False
+    """Whether a reorganization was made for this decision already."""
     sample_after_s: float = -inf
     sampled_writes: int = 0
     """`writes_to` its table at the last sample."""
@@ -151,7 +153,7 @@ class Monitor:
         if decision is None:
             return
         if decision != watch.decision:
-            watch.decision = decision
+            watch.decision, watch.reorganized = decision, False
             await self._write(index, decision)
         if self._may_act(index, watch):
             await self._act(index, watch)
@@ -185,9 +187,15 @@ class Monitor:
         return wanted and free and trio.current_time() >= watch.quiet_until_s
 
     async def _act(self, index: IndexState, watch: Watch) -> None:
-        """Carry out what was decided; how it ended is logged and written down."""
-        decision = watch.decision
-        act = self._reorganize if decision.action == "reorganize" else self._rebuild
+        """Carry out what was decided; how it ended is logged and written down.
+
+        Where a reorganization has left the reasons for it, a rebuild follows.
+        """
+        decision, act = watch.decision, self._rebuild
+        if decision.action == "reorganize" and not watch.reorganized:
+            act, watch.reorganized = self._reorganize, True
+        else:
+            decision = replace(decision, action="rebuild")
         outcome, quiet_s = "done", QUIET_S
         try:
             await act(index)
@@ -202,6 +210,8 @@ class Monitor:
         why = "; ".join(decision.reasons)
         log.log(level, "%s of index %s (%s): %s", decision.action, index.row.name, why, outcome)
         await self._write(index, decision, outcome)
+        if self._wants_sample(index, watch):  # at once: later much may have changed since the build
+            await self._sample(index, watch)
 
     async def _write(
         self, index: IndexState, decision: Decision, outcome: str | None = None

@@ -14,7 +14,7 @@ from centroidb.engine.actors.sampling import sample
 from centroidb.engine.actors.state import State
 from centroidb.engine.index.health import Measured
 from centroidb.engine.index.parameters import AutoRebuild
-from centroidb.engine.index.policy import Decision
+from centroidb.engine.index.policy import NOTHING, Decision
 from centroidb.engine.storage.indexes import IndexState
 from centroidb.wal.blocking import substitute
 from centroidb.wal.types import IndexId
@@ -102,6 +102,7 @@ async def test_on_acts(mock_clock: MockClock, caplog: pytest.LogCaptureFixture) 
         assert await log_of(db) == [("rebuild", None), ("rebuild", "done"), ("none", None)]
         figures = await index.statistics()
         assert (figures.generation, figures.rows_at_build, figures.nlist) == (2, 160, 12)
+        assert figures.cost_at_build > 0
         assert "rebuild of index t (it was built on 80 rows and has 160" in caplog.text
 
 
@@ -167,6 +168,24 @@ async def test_lopsided_partitions_are_reorganized(
         await passes(mock_clock, PERIOD_S)
         assert (rebuild.calls, reorganize.calls) == (0, 1)
         assert await log_of(db) == [("reorganize", None), ("reorganize", "done")]
+
+
+async def test_a_reorganization_that_has_not_helped_is_followed_by_a_rebuild(
+    mock_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """When the reasons for it hold after it, a rebuild is made next; later it may help again."""
+    decision = Decision("reorganize", ("partitions are lopsided",), ("imbalance",))
+    monkeypatch.setattr("centroidb.engine.actors.monitor.decide", lambda *_: decision)
+    async with grown("on") as (db, _, _):
+        watcher, rebuild, reorganize = supervisor_of(db).monitor, Recorder(), Recorder()
+        watcher._rebuild, watcher._reorganize = rebuild, reorganize
+        await passes(mock_clock, PERIOD_S + QUIET_S)
+        assert (rebuild.calls, reorganize.calls) == (1, 1)
+        decision = NOTHING
+        await passes(mock_clock, QUIET_S)
+        decision = Decision("reorganize", ("partitions are lopsided",), ("imbalance",))
+        await passes(mock_clock, PERIOD_S)
+        assert (rebuild.calls, reorganize.calls) == (1, 2)
 
 
 async def test_a_build_that_was_paused_is_left_to_whoever_paused_it(mock_clock: MockClock) -> None:
