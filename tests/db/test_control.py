@@ -177,6 +177,24 @@ async def test_a_throttle_slows_and_changes_nothing(
             assert await bytes_of_index(db) == expected
 
 
+async def test_a_throttle_is_no_brake_on_writers(autojump_clock: MockClock) -> None:
+    """A build that is slower than the writers, since it was told so, drops its throttle first."""
+    with substitute(inline(4)), trio.fail_after(3_600):
+        async with checked_db(limits=SMALL) as db, trio.open_nursery() as nursery:
+            table, index = await indexed(db, ROWS)
+
+            async def write() -> None:
+                while True:
+                    await table.upsert(range(20), clustered(20))
+                    await trio.sleep(0.1)
+
+            nursery.start_soon(write)
+            outcome = await index.rebuild(throttle=100)
+            nursery.cancel_scope.cancel()
+            assert outcome.writers_held_s == 0
+            assert outcome.rows_caught_up > 0
+
+
 async def test_a_throttle_lasts_through_a_crash(tmp_path: Path) -> None:
     """A build that goes on at the next open is as wide and as slow as it was."""
     path = tmp_path / "t.db"

@@ -10,7 +10,8 @@ begins; commits go on meanwhile. A build asks the log, which it has pinned, that
 row is missing; a rollback comes from rows alone.
 
 A pass that leaves more than seven tenths of the lag before it does not gain on the
-writers enough: from then on they are let through at seven tenths of the speed of
+writers enough. A build that is throttled goes as fast as it can from then on, rather
+than slow writers for its own slowness. If that does not gain on them either, they are let through at seven tenths of the speed of
 that pass (`Brake`), and slower with each further such pass. So every pass leaves
 at most about seven tenths, under any write rate, and a writer waits no longer than
 the rows before it take.
@@ -121,7 +122,7 @@ class CatchUp:
                     return
                 if lag > SHRINKING * before and self.rows > rows:
                     seconds = max(1e-3, trio.current_time() - began_s)
-                    self._slow_writers((self.rows - rows) / seconds)
+                    self._gain_on_writers((self.rows - rows) / seconds)
                 before = lag
 
     @contextmanager
@@ -135,8 +136,11 @@ class CatchUp:
             brake.release()
             self._brake = Brake(brake.table, brake.held_s)
 
-    def _slow_writers(self, rows_per_s: float) -> None:
-        """A pass went at this speed and did not gain on them."""
+    def _gain_on_writers(self, rows_per_s: float) -> None:
+        """A pass went at this speed and did not gain on them: go faster, or slow them."""
+        if self._pace.is_throttled:
+            self._pace = self._pace.without_throttle()
+            return
         self._brake.slow_to(SHRINKING * min(rows_per_s, self._brake.rows_per_s))
         self._state.brakes.add(self._brake)
 

@@ -47,6 +47,15 @@ class Pace:
         self._free_at_s = -math.inf
         """When the next block may begin, by trio's clock."""
 
+    @property
+    def is_throttled(self) -> bool:
+        """Whether it holds back."""
+        return self._throttle is not None
+
+    def without_throttle(self) -> "Pace":
+        """As fast as it can, at the same workers."""
+        return Pace(None, self._workers)
+
     @asynccontextmanager
     async def block(self, rows: int) -> AsyncIterator[None]:
         """Work on so many rows, with a worker; leaving it waits until the work is paid for."""
