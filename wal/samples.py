@@ -4,11 +4,14 @@ Derived data: what is damaged is left out, and nothing but the judgement of an i
 depends on them.
 """
 
+import logging
 import sqlite3
 import time
 from collections.abc import Sequence
 
 from .types import IndexId
+
+log = logging.getLogger(__name__)
 
 
 def replace(connection: sqlite3.Connection, index: IndexId, vectors: Sequence[bytes]) -> None:
@@ -22,11 +25,15 @@ def replace(connection: sqlite3.Connection, index: IndexId, vectors: Sequence[by
 
 
 def read(connection: sqlite3.Connection, index: IndexId) -> list[bytes]:
-    """The captured queries of an index."""
-    rows = connection.execute(
-        "SELECT vector FROM query_samples WHERE index_id = ? ORDER BY id", (index,)
-    )
-    return [vector for (vector,) in rows]
+    """The captured queries of an index; none, with a warning, where they are damaged."""
+    try:
+        rows = connection.execute(
+            "SELECT vector FROM query_samples WHERE index_id = ? ORDER BY id", (index,)
+        )
+        return [vector for (vector,) in rows]
+    except sqlite3.DatabaseError as error:
+        log.warning("captured queries of index %s are left out: %s", index, error)
+        return []
 
 
 def delete(connection: sqlite3.Connection, index: IndexId) -> None:

@@ -173,7 +173,7 @@ def _captured(connection: sqlite3.Connection) -> dict[IndexId, Captured]:
     return {
         index.id: Captured.of_bytes(samples.read(connection, index.id), dims[index.table])
         for index in catalog.read_indexes(connection)
-        if index.dropped_lsn is None
+        if index.dropped_lsn is None and index.table in dims
     }
 
 

@@ -186,10 +186,10 @@ async def test_a_throttle_is_no_brake_on_writers(autojump_clock: MockClock) -> N
             async def write() -> None:
                 while True:
                     await table.upsert(range(20), clustered(20))
-                    await trio.sleep(0.1)
+                    await trio.sleep(0.02)
 
             nursery.start_soon(write)
-            outcome = await index.rebuild(throttle=100)
+            outcome = await index.rebuild(throttle=1_000)
             nursery.cancel_scope.cancel()
             assert outcome.writers_held_s == 0
             assert outcome.rows_caught_up > 0

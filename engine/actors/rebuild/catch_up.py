@@ -11,10 +11,10 @@ row is missing; a rollback comes from rows alone.
 
 A pass that leaves more than seven tenths of the lag before it does not gain on the
 writers enough. A build that is throttled goes as fast as it can from then on, rather
-than slow writers for its own slowness. If that does not gain on them either, they are let through at seven tenths of the speed of
-that pass (`Brake`), and slower with each further such pass. So every pass leaves
-at most about seven tenths, under any write rate, and a writer waits no longer than
-the rows before it take.
+than slow writers for its own slowness. If that does not gain on them either, they are
+let through at seven tenths of the speed of that pass (`Brake`), and slower with each
+further such pass. So every pass leaves at most about seven tenths, under any write
+rate, and a writer waits no longer than the rows before it take.
 """
 
 from collections.abc import Awaitable, Callable, Iterable, Iterator

@@ -173,7 +173,8 @@ class StaticPhase:
         return rows_seen
 
     async def _partial(self, means: KMeans, block: int) -> Partial:
-        async with self._pace.block(self._plan.cut.cluster):
+        cut = self._plan.cut
+        async with self._pace.block(min(cut.cluster, cut.sample)):
             return await run_blocking(means.partial, block)
 
     async def _means(self, versions: Vids) -> KMeans:
