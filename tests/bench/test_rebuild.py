@@ -21,7 +21,7 @@ POINTS = [
     ("recall", "expected"), [(0.95, 300.0), (0.9, 200.0), (0.6, 125.0), (0.3, 100.0)]
 )
 def test_rows_at_recall_lie_on_the_line(recall: float, expected: float) -> None:
-    """Rows read at a recall are interpolated between the points around it, never below the first."""
+    """Rows read at a recall lie between the points around it, never below the first."""
     assert at_recall(POINTS, "rows_read", recall) == pytest.approx(expected)
 
 

@@ -1,4 +1,4 @@
-"""The command: measures a scenario, prints its tables, keeps its figures in build/bench/rebuild/."""
+"""The command: measures a scenario, prints its tables, keeps its figures as JSON."""
 
 import argparse
 import json
@@ -10,8 +10,9 @@ from typing import Any
 import trio
 
 from tests.bench.data import MissingError
-from tests.bench.rebuild import apart, drift_tables, rows
+from tests.bench.rebuild import apart, backpressure, drift_tables, rows, upkeep_tables
 from tests.bench.rebuild.drift import Bench
+from tests.bench.rebuild.early import ROWS, Early
 from tests.bench.run import FOLDER, machine
 from tests.bench.sweep import Exam
 
@@ -28,16 +29,16 @@ def drift(scale: float) -> Iterator[str]:
         except MissingError as error:
             yield f"{name} was not measured: {error}"
             continue
-        result = drifted(name, given, max(IDLE_LEAST_S, IDLE_S * scale))
+        result = drifted(name, given, idle_s(scale))
         keep(f"drift-{name.lower()}", result)
         yield drift_tables.drift(result)
 
 
-def drifted(name: str, given: rows.Drift, idle_s: float) -> dict[str, Any]:
+def drifted(name: str, given: rows.Drift, alone_s: float) -> dict[str, Any]:
     """One set: CentroiDB, faiss, the peers."""
     exam = Exam.of(*given.live(), given.queries)
     with TemporaryDirectory() as folder:
-        ours = trio.run(Bench(given, exam, idle_s).run, Path(folder))
+        ours = trio.run(Bench(given, exam, alone_s).run, Path(folder))
         file = Path(folder) / "drift.npz"
         given.save(file)
         return {
@@ -45,17 +46,42 @@ def drifted(name: str, given: rows.Drift, idle_s: float) -> dict[str, Any]:
             "rows": len(exam.keys),
             "centroidb": ours,
             "faiss_s": apart.faiss(file),
-            "peers": apart.peers(file, idle_s),
+            "peers": apart.peers(file, alone_s),
         }
 
 
-def keep(name: str, result: dict[str, Any]) -> None:
+def early(scale: float) -> Iterator[str]:
+    """Indexes made too early."""
+    with TemporaryDirectory() as folder:
+        result = trio.run(Early.of(scale).run, Path(folder))
+    keep("early", result)
+    yield f"## Early: grown to {int(ROWS * scale):,} rows\n\n{upkeep_tables.early(result)}"
+
+
+def pressed(scale: float) -> Iterator[str]:
+    """Rebuilds beside fast writers."""
+    with TemporaryDirectory() as folder:
+        result = trio.run(backpressure.run, Path(folder), scale, idle_s(scale))
+    keep("backpressure", result)
+    yield f"## Backpressure\n\n{upkeep_tables.backpressure(result)}"
+
+
+def idle_s(scale: float) -> float:
+    """How long load runs with nothing beside it."""
+    return max(IDLE_LEAST_S, IDLE_S * scale)
+
+
+def keep(name: str, result: Any) -> None:
     """The figures as JSON."""
     KEPT.mkdir(parents=True, exist_ok=True)
     (KEPT / f"{name}.json").write_text(json.dumps(result, indent=1), encoding="utf-8")
 
 
-SCENARIOS: dict[str, Callable[[float], Iterator[str]]] = {"drift": drift}
+SCENARIOS: dict[str, Callable[[float], Iterator[str]]] = {
+    "drift": drift,
+    "early": early,
+    "backpressure": pressed,
+}
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""Other databases under the same load, each in a process of its own, in a virtual environment apart.
+"""Other databases under the same load, each in a process and a virtual environment apart.
 
     python -m tests.bench.rebuild.peers.pgvector DRIFT.npz IDLE_SECONDS
 
