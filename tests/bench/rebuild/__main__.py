@@ -10,13 +10,16 @@ from typing import Any
 import trio
 
 from tests.bench.data import MissingError
-from tests.bench.rebuild import apart, backpressure, drift_tables, rows, upkeep_tables
+from tests.bench.rebuild import apart, backpressure, drift_tables, plot, rows, upkeep_tables
+from tests.bench.rebuild import epochs as upkeep
 from tests.bench.rebuild.drift import Bench
 from tests.bench.rebuild.early import ROWS, Early
 from tests.bench.run import FOLDER, machine
 from tests.bench.sweep import Exam
 
 KEPT = FOLDER / "rebuild"
+PICTURE = Path("docs") / "drift.png"
+"""Only at full scale; smaller ones are drawn beside the figures."""
 IDLE_S = 10.0
 IDLE_LEAST_S = 1.0
 
@@ -66,6 +69,21 @@ def pressed(scale: float) -> Iterator[str]:
     yield f"## Backpressure\n\n{upkeep_tables.backpressure(result)}"
 
 
+def epochs(scale: float) -> Iterator[str]:
+    """Two streams of changes, and a picture of both."""
+    results = {}
+    for kind, title in plot.TITLES.items():
+        with TemporaryDirectory() as folder:
+            path = Path(folder) / "epochs.db"
+            result = trio.run(upkeep.run, kind, path, int(upkeep.ROWS * scale))
+        results[kind] = result
+        yield f"## Epochs, {title}\n\n{upkeep_tables.epochs(result, upkeep.KNOWN)}"
+    keep("epochs", results)
+    picture = PICTURE if scale == 1 else KEPT / PICTURE.name
+    plot.epochs(results, picture)
+    yield f"Drawn to {picture}."
+
+
 def idle_s(scale: float) -> float:
     """How long load runs with nothing beside it."""
     return max(IDLE_LEAST_S, IDLE_S * scale)
@@ -80,6 +98,7 @@ def keep(name: str, result: Any) -> None:
 SCENARIOS: dict[str, Callable[[float], Iterator[str]]] = {
     "drift": drift,
     "early": early,
+    "epochs": epochs,
     "backpressure": pressed,
 }
 

@@ -1,10 +1,12 @@
-"""Early and backpressure as Markdown."""
+"""Early, backpressure and epochs as Markdown."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from tests.bench.rebuild.accuracy import at_recall
 from tests.bench.tables import calls, markdown
+
+EPOCHS_A_COLUMN = 5
 
 
 def early(result: dict[str, Any]) -> str:
@@ -59,3 +61,19 @@ def _rate(result: dict[str, Any]) -> list[str]:
         f"{result['last_lag_slope']:,.0f}",
         "yes" if result["converged"] else "no",
     ]
+
+
+def epochs(policies: dict[str, Any], known: Sequence[str]) -> str:
+    """Rows read by epoch, one line a policy; `known` are those that could be."""
+    shown = range(0, len(next(iter(policies.values()))["rows_read"]), EPOCHS_A_COLUMN)
+    header = ["policy", "maintenance s", *(f"epoch {number}" for number in shown), "mean"]
+    lines = [_course(name, policies.get(name), shown) for name in known]
+    return markdown(header, lines)
+
+
+def _course(name: str, course: dict[str, Any] | None, shown: Sequence[int]) -> list[str]:
+    if course is None:
+        return [name, "not there", *("" for _ in shown), ""]
+    rows = course["rows_read"]
+    figures = [*(rows[number] for number in shown), sum(rows) / len(rows)]
+    return [name, f"{course['seconds']:.2f}", *(f"{figure:,.0f}" for figure in figures)]
