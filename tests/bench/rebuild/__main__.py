@@ -77,7 +77,7 @@ def epochs(scale: float) -> Iterator[str]:
             path = Path(folder) / "epochs.db"
             result = trio.run(upkeep.run, kind, path, int(upkeep.ROWS * scale))
         results[kind] = result
-        yield f"## Epochs, {title}\n\n{upkeep_tables.epochs(result, upkeep.KNOWN)}"
+        yield f"## Epochs, {title}\n\n{upkeep_tables.epochs(result, list(upkeep.KNOWN))}"
     keep("epochs", results)
     picture = PICTURE if scale == 1 else KEPT / PICTURE.name
     plot.epochs(results, picture)

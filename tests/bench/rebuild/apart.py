@@ -14,7 +14,7 @@ LIMIT_S = 1_800
 
 def faiss(file: Path) -> dict[str, float]:
     """Seconds of a blocking rebuild by number of threads."""
-    arguments = [sys.executable, "-m", "tests.bench.rebuild.blocking", file]
+    arguments = [sys.executable, "-m", "tests.bench.rebuild.blocking", str(file)]
     done = subprocess.run(arguments, check=True, capture_output=True, text=True)
     return dict(json.loads(done.stdout))
 
@@ -28,7 +28,7 @@ def peer(module: str, file: Path, idle_s: float) -> dict[str, Any]:
     """One of them."""
     if not PYTHON.exists():
         return {"failed": f"{PYTHON} is missing: make .venv-peers/bench-peers.stamp"}
-    arguments = [PYTHON, "-m", f"tests.bench.rebuild.peers.{module}", file, str(idle_s)]
+    arguments = [str(PYTHON), "-m", f"tests.bench.rebuild.peers.{module}", str(file), str(idle_s)]
     try:
         done = subprocess.run(arguments, capture_output=True, text=True, timeout=LIMIT_S)
     except subprocess.TimeoutExpired:

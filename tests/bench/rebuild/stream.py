@@ -65,4 +65,5 @@ def leaving(kind: Kind, random: np.random.Generator, rows: int, count: int) -> N
 def near(random: np.random.Generator, vectors: NDArray[np.float32]) -> NDArray[np.float32]:
     """Queries between pairs of rows that are there: a little off the first, towards the second."""
     ones, others = random.integers(0, len(vectors), (2, QUERIES))
-    return (0.9 * vectors[ones] + 0.1 * vectors[others]).astype(np.float32)
+    mixed: NDArray[np.float32] = np.float32(0.9) * vectors[ones] + np.float32(0.1) * vectors[others]
+    return mixed
