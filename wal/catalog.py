@@ -151,9 +151,21 @@ def mark_index_dropped(connection: sqlite3.Connection, index: IndexId, lsn: Lsn)
     connection.execute("UPDATE indexes SET dropped_lsn = ? WHERE id = ?", (lsn, index))
 
 
+def set_parameters(
+    connection: sqlite3.Connection, index: IndexId, parameters: dict[str, Any]
+) -> None:
+    """The index is to be something else from its next build on."""
+    connection.execute(
+        "UPDATE indexes SET parameters = ? WHERE id = ?",
+        (json.dumps(parameters, sort_keys=True), index),
+    )
+
+
 def delete_index(connection: sqlite3.Connection, index: IndexId) -> None:
-    """Forget a dropped index whose generations are gone."""
+    """Forget a dropped index whose generations are gone, and what was decided about it."""
+    connection.execute("DELETE FROM decisions WHERE index_id = ?", (index,))
     connection.execute("DELETE FROM jobs WHERE index_id = ?", (index,))
+    connection.execute("DELETE FROM query_samples WHERE index_id = ?", (index,))
     connection.execute("DELETE FROM indexes WHERE id = ?", (index,))
 
 
@@ -322,6 +334,16 @@ def put_job(connection: sqlite3.Connection, row: JobRow) -> JobId:
     )
     assert cursor.lastrowid is not None
     return JobId(cursor.lastrowid)
+
+
+def forget_jobs(connection: sqlite3.Connection, kept: int) -> None:
+    """Of each index forget all jobs but the last `kept`, and those that may go on."""
+    connection.execute(
+        "DELETE FROM jobs WHERE state IN ('done', 'cancelled', 'failed') AND id IN (SELECT id FROM "
+        "(SELECT id, row_number() OVER (PARTITION BY index_id ORDER BY id DESC) AS age FROM jobs) "
+        "WHERE age > ?)",
+        (kept,),
+    )
 
 
 def end_build(connection: sqlite3.Connection, generation: GenerationId, job: JobRow) -> None:

@@ -24,6 +24,8 @@ _SYNCHRONOUS = {"full": "FULL", "relaxed": "NORMAL", "none": "OFF"}
 _BUSY_TIMEOUT_S = 5.0
 _CACHED_STATEMENTS = 256
 _ROW_BYTES_MAX = 1 << 28
+_WAL_BYTES_KEPT = 4 << 20
+"""To so many a WAL is cut that grew beside a foreign reader, once it begins anew."""
 
 _LIMITS = {
     sqlite3.SQLITE_LIMIT_LENGTH: _ROW_BYTES_MAX,
@@ -66,6 +68,7 @@ def make_writer(connection: sqlite3.Connection, durability: Durability) -> None:
         _enter_wal_mode(connection)
         connection.execute(f"PRAGMA synchronous = {_SYNCHRONOUS[durability]}")
         connection.execute("PRAGMA wal_autocheckpoint = 0").fetchall()
+        connection.execute(f"PRAGMA journal_size_limit = {_WAL_BYTES_KEPT}").fetchall()
         connection.execute("PRAGMA secure_delete = OFF").fetchall()
         if sys.platform == "darwin":  # fsync does not reach the platter there
             connection.execute("PRAGMA fullfsync = 1")

@@ -43,6 +43,8 @@ class Limits:
     """Records kept in the log when no index needs them."""
     commits_kept: int = 100_000
     """Idempotency keys are remembered for this many commits."""
+    jobs_kept: int = 100
+    """Past builds of an index that are remembered."""
     readers: int = 4
     snapshot_age_s: float = 3_600.0
     unfinished_age_s: float = 86_400.0

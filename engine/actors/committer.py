@@ -246,8 +246,10 @@ class Committer:
     def _wants_checkpoint(self) -> bool:
         """Whether the WAL has grown enough, or somebody who still waits has asked."""
         self._checkpoints = [each for each in self._checkpoints if each.promise.take()]
-        grown = self._state.file.sqlite_wal_bytes() >= self._checkpoint_at_bytes
-        return grown or bool(self._checkpoints)
+        wal_bytes = self._state.file.sqlite_wal_bytes()
+        cut_at = wal_bytes + self._state.limits.sqlite_wal_bytes
+        self._checkpoint_at_bytes = min(self._checkpoint_at_bytes, cut_at)  # it may have been cut
+        return wal_bytes >= self._checkpoint_at_bytes or bool(self._checkpoints)
 
     def _next_group(self) -> list[Commit]:
         group: list[Commit] = []

@@ -1,16 +1,19 @@
-"""CREATE and DROP as commits: what each does to the file, and to memory when it is published."""
+"""CREATE and DROP as commits, ALTER as a chore: what each does to the file, and to memory."""
 
 import sqlite3
+from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 from ...txn.writes import CommitRequest, Ddl, Outcome
 from ...wal import catalog, schema
-from ...wal.catalog import TableRow
-from ...wal.errors import InputError
+from ...wal.catalog import IndexRow, TableRow
+from ...wal.errors import InputError, NotFoundError
 from ...wal.types import IndexId, KeyType, Lsn, TableId
 from ..index.parameters import IndexParameters
 from ..storage.indexes import IndexState
 from .committer import Committer
+from .errors import BusyError
 from .state import State
 
 
@@ -86,6 +89,34 @@ async def drop_index(state: State, committer: Committer, index: IndexState) -> N
     await committer.commit(request, lambda _: _forget(state, index))
 
 
+async def alter_index(
+    state: State, committer: Committer, index: IndexState, changes: dict[str, Any]
+) -> None:
+    """Change how an index is kept and watched; no commit, as no row and no search changes.
+
+    Raises NotFoundError when it was dropped, BusyError while a build decides what is kept.
+    """
+
+    def start() -> Callable[[sqlite3.Connection], IndexRow]:
+        name = index.row.name
+        if index.row.id not in state.indexes:
+            raise NotFoundError(f"index {name!r} was dropped")
+        if index.building and "keep_previous" in changes:
+            raise BusyError(f"index {name!r}: keep_previous waits until its build is done")
+        row = replace(index.row, parameters=index.parameters.changed(**changes).to_json())
+
+        def work(connection: sqlite3.Connection) -> IndexRow:
+            catalog.set_parameters(connection, row.id, row.parameters)
+            return row
+
+        return work
+
+    def finish(row: IndexRow) -> None:
+        index.row = row
+
+    await committer.do(start, finish)
+
+
 def _taken(connection: sqlite3.Connection, kind: str, name: str) -> bool:
     return (
         connection.execute(
@@ -102,6 +133,7 @@ def _retire(connection: sqlite3.Connection, index: IndexId) -> None:
 def _forget(state: State, index: IndexState) -> None:
     """In the turn of the drop: no new search uses it, a build of it ends."""
     state.indexes.pop(index.row.id, None)
+    state.captured.pop(index.row.id, None)
     for generation in (*index.kept, index.active):
         if generation is not None:
             generation.row = replace(generation.row, state="retired")

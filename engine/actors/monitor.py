@@ -1,68 +1,86 @@
-"""The Monitor: how healthy each index is, in figures.
+"""The Monitor: watches how healthy each index is, and says, or does, what follows.
 
-It watches, it does not decide: but for an index that has no generation yet,
-because it was made on too few rows, and whose table has grown enough since. That
-one is built.
+    nudge           an index without a generation whose table has rows enough is built
+    every PERIOD_S  each index:   sample, if much has changed   -> recall, cost
+                                  decide (`index.policy`)       -> the log of decisions
+                                  act, if it may                -> rebuild or reorganize
+
+What is done about a decision is the index's `auto_rebuild`: "off", nothing, and nothing is
+written; "advise", it is written down; "on", it is carried out, here, one index after the
+other. After an action there is a quiet time, a longer one when it did not succeed; and no
+action while a job runs on the index, or one that was cut short waits for somebody.
 """
 
+import logging
+import sqlite3
+import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
+from math import inf
+from typing import cast
 
-import numpy as np
 import trio
 
-from ...wal.catalog import TableRow
-from ...wal.errors import CentroiDBError
+from ...wal import catalog, decisions
+from ...wal.decisions import DecisionRow
+from ...wal.errors import CentroiDBError, RetryError
+from ...wal.types import IndexId
 from ..index.generation import Generation
-from ..index.health import PartitionSizes, drift
-from ..index.parameters import IndexParameters
+from ..index.health import Measured
+from ..index.policy import CHANGED_MIN, NOTHING, Action, Decision, Figures, decide
+from ..storage.folding import Writer
 from ..storage.indexes import IndexState
+from .capture import save_captured
+from .health import health
+from .sampling import sample
 from .state import State
+from .view import PinnedIndex
+
+log = logging.getLogger(__name__)
 
 PERIOD_S = 60.0
+SAMPLE_EVERY_S = 300.0
+"""A sample reads the whole table once: so often at most, but for a new generation."""
+QUIET_S = 600.0
+"""After an action, until what it did shows in the figures."""
+FAILED_QUIET_S = 6 * 3_600.0
+"""After an action that was rejected or failed: the same rows would give the same end."""
 
-Build = Callable[[IndexState], Awaitable[object]]
+Act = Callable[[IndexState], Awaitable[object]]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Health:
-    """The figures of one index at one moment.
+@dataclass(eq=False)
+class Watch:
+    """What the Monitor remembers of one index; its own."""
 
-    rows: live in the table; delta_rows: filed and not folded; lag_rows: not yet
-    filed; tombstones: listed but ended; imbalance: nlist * sum n^2 / (sum n)^2, 1
-    when all partitions are of a size; drift: mean distance to the centroid of the
-    rows now, over that at the build. An untrained index has no generation, and
-    zeros.
-    """
-
-    rows: int
-    generation: int | None
-    nlist: int
-    empty: int
-    delta_rows: int
-    lag_rows: int
-    tombstones: int
-    imbalance: float
-    partition_p50: float
-    partition_p95: float
-    partition_max: int
-    drift: float
-    rows_at_build: int
-    built_at_ns: int
-    stored_bytes: int
-    codec: str
-    metric: str
-    centroid_search: str
-    building: bool
+    decision: Decision
+    quiet_until_s: float = -inf
+    """No action before, by trio's clock."""
+    sample_after_s: float = -inf
+    sampled_writes: int = 0
+    """`writes_to` its table at the last sample."""
 
 
 class Monitor:
-    """See the module. `run` is its task; what it decides is in `step`."""
+    """See the module. `run` is its task; which index to train is decided in `step`."""
 
-    def __init__(self, state: State, build: Build) -> None:
+    def __init__(
+        self,
+        state: State,
+        writer: Writer,
+        *,
+        build: Act,
+        rebuild: Act,
+        reorganize: Act,
+    ) -> None:
         self._state = state
+        self._writer = writer
         self._build = build
+        self._rebuild = rebuild
+        self._reorganize = reorganize
+        self._watches: dict[IndexId, Watch] = {}
         self._send, self._receive = trio.open_memory_channel[None](1)
         """The inbox holds one nudge: what there is to see stands in the state."""
 
@@ -70,17 +88,21 @@ class Monitor:
         return f"<Monitor of {len(self._state.indexes)} indexes>"
 
     def wake(self) -> None:
-        """Look soon; never waits."""
+        """Look soon for indexes to train; never waits."""
         with suppress(trio.WouldBlock):
             self._send.send_nowait(None)
 
     async def run(self) -> None:
         """The task: until it is cancelled."""
+        look_at_s = trio.current_time() + PERIOD_S
         while True:
-            with trio.move_on_after(PERIOD_S):
+            with trio.move_on_at(look_at_s):
                 await self._receive.receive()
             for index in self.step():
-                await self._train(index)
+                await self._guarded(self._build, index)
+            if trio.current_time() >= look_at_s:
+                await self.look()
+                look_at_s = trio.current_time() + PERIOD_S
 
     def step(self) -> list[IndexState]:
         """The indexes that have no generation and rows enough for one."""
@@ -99,60 +121,159 @@ class Monitor:
         needed = index.parameters.rows_to_train(self._state.limits.train_rows)
         return table is not None and table.live >= needed
 
-    async def _train(self, index: IndexState) -> None:
+    async def look(self) -> None:
+        """Look at every index once."""
+        known = self._state.indexes
+        self._watches = {each: watch for each, watch in self._watches.items() if each in known}
+        for index in list(known.values()):
+            if not self._state.closing:
+                await self._guarded(self._look_at, index)
+                await self._guarded(self._save_captured, index)
+
+    async def _guarded(self, act: Act, index: IndexState) -> None:
         """An index dropped or built meanwhile is no fault; a failed disk stops the database."""
         try:
-            await self._build(index)
-        except CentroiDBError:
+            await act(index)
+        except CentroiDBError as error:
             if self._state.failed is not None:
                 raise
+            if not self._state.closing:
+                log.warning("watching index %s: %s", index.row.name, error)
+
+    async def _save_captured(self, index: IndexState) -> None:
+        await save_captured(self._writer, self._state.captured, {index.row.id: index})
+
+    async def _look_at(self, index: IndexState) -> None:
+        watch = await self._watch(index)
+        if self._wants_sample(index, watch):
+            await self._sample(index, watch)
+        decision = self.decide(index, watch.decision)
+        if decision is None:
+            return
+        if decision != watch.decision:
+            watch.decision = decision
+            await self._write(index, decision)
+        if self._may_act(index, watch):
+            await self._act(index, watch)
+
+    async def _watch(self, index: IndexState) -> Watch:
+        """What is remembered of the index; at first, the last decision in the file."""
+        known = self._watches.get(index.row.id)
+        if known is None:
+            stored = await self._state.pool.read(partial(decisions.last, index=index.row.id))
+            known = self._watches[index.row.id] = Watch(_decision(stored))
+        return known
+
+    def decide(self, index: IndexState, previous: Decision) -> Decision | None:
+        """What the figures of this moment call for; None where nothing is to be decided."""
+        figures = self._figures(index)
+        if figures is None or index.building or index.parameters.auto_rebuild == "off":
+            return None
+        return decide(figures, previous)
+
+    def _figures(self, index: IndexState) -> Figures | None:
+        """The figures of an index; None when it was dropped, or has no generation."""
+        state, table = self._state, self._state.heads.tables.get(index.row.table)
+        if table is None or index.row.id not in state.indexes or index.active is None:
+            return None
+        pinned = PinnedIndex.of(index)
+        return health(table, state.deaths[table.id], pinned, building=index.building).figures
+
+    def _may_act(self, index: IndexState, watch: Watch) -> bool:
+        wanted = watch.decision.action != "none" and index.parameters.auto_rebuild == "on"
+        free = not index.building and index.unfinished is None and not self._state.closing
+        return wanted and free and trio.current_time() >= watch.quiet_until_s
+
+    async def _act(self, index: IndexState, watch: Watch) -> None:
+        """Carry out what was decided; how it ended is logged and written down."""
+        decision = watch.decision
+        act = self._reorganize if decision.action == "reorganize" else self._rebuild
+        outcome, quiet_s = "done", QUIET_S
+        try:
+            await act(index)
+        except CentroiDBError as error:
+            if self._state.failed is not None or self._state.closing:
+                raise
+            outcome = f"{type(error).__name__}: {error}"
+            quiet_s = QUIET_S if isinstance(error, RetryError) else FAILED_QUIET_S
+        watch.quiet_until_s = trio.current_time() + quiet_s
+        index.measured = None  # it is another index now
+        level = logging.INFO if outcome == "done" else logging.WARNING
+        why = "; ".join(decision.reasons)
+        log.log(level, "%s of index %s (%s): %s", decision.action, index.row.name, why, outcome)
+        await self._write(index, decision, outcome)
+
+    async def _write(
+        self, index: IndexState, decision: Decision, outcome: str | None = None
+    ) -> None:
+        def start() -> Callable[[sqlite3.Connection], None]:
+            if index.row.id not in self._state.indexes:  # else its log would outlive it
+                return lambda _: None
+            return partial(
+                decisions.append,
+                index=index.row.id,
+                time_ns=time.time_ns(),
+                action=decision.action,
+                reasons={
+                    "auto": index.parameters.auto_rebuild,
+                    "reasons": decision.reasons,
+                    "rules": decision.rules,
+                    "outcome": outcome,
+                },
+            )
+
+        await self._writer.do(start, lambda _: None)
+
+    def _writes_to(self, index: IndexState) -> int:
+        """Rows that were ever written to the table, and ended; 0 when it was dropped."""
+        table = self._state.heads.tables.get(index.row.table)
+        return 2 * table.next_vid - table.live if table else 0
+
+    def _wants_sample(self, index: IndexState, watch: Watch) -> bool:
+        """Once for each generation, and when the table has changed enough since the last time."""
+        table = self._state.heads.tables.get(index.row.table)
+        few = table is None or table.live < self._state.limits.gate_rows
+        if few or index.active is None or index.building:
+            return False
+        if index.measured is None or index.measured.generation != index.active.row.id:
+            return True
+        assert table is not None
+        changed = self._writes_to(index) - watch.sampled_writes
+        return changed > CHANGED_MIN * table.live and trio.current_time() >= watch.sample_after_s
+
+    async def _sample(self, index: IndexState, watch: Watch) -> None:
+        watch.sample_after_s = trio.current_time() + SAMPLE_EVERY_S
+        watch.sampled_writes = self._writes_to(index)
+        measured = await sample(self._state, index.row.id)
+        if measured is not None:
+            index.measured = measured
+            await self._remember_cost(index, measured)
+
+    async def _remember_cost(self, index: IndexState, measured: Measured) -> None:
+        """The first sample after a build says what a search costs as built.
+
+        Under `maintenance`, since a fold writes back the row that it began with.
+        """
+        async with self._state.maintenance:
+            generation, figures = index.active, self._figures(index)
+            if generation is None or generation.row.id != measured.generation or not figures:
+                return
+            if not generation.row.cost_at_build and figures.changed < CHANGED_MIN:
+                cost = measured.cost
+                work = partial(
+                    catalog.update_generation, generation=generation.row.id, cost_at_build=cost
+                )
+                await self._writer.do(lambda: work, lambda _: _set_cost(generation, cost))
 
 
-def health(
-    table: TableRow, generation: Generation | None, parameters: IndexParameters, *, building: bool
-) -> Health:
-    """The figures of an index of `table` whose active generation is `generation`."""
-    listed = np.zeros(1, np.int64) if generation is None else generation.partition_sizes()
-    sizes = PartitionSizes.of(listed)
-    row = generation.row if generation else None
-    lag = generation.lag_rows if generation else 0
-    return Health(
-        rows=table.live,
-        generation=row.id if row else None,
-        nlist=row.nlist if row else 0,
-        empty=sizes.empty if generation else 0,
-        delta_rows=len(generation.delta) if generation else 0,
-        lag_rows=lag,
-        tombstones=sizes.rows + lag - table.live if generation else 0,
-        imbalance=sizes.imbalance,
-        partition_p50=sizes.p50,
-        partition_p95=sizes.p95,
-        partition_max=sizes.largest,
-        drift=_drift(generation) if generation else 0.0,
-        rows_at_build=row.rows_at_build if row else 0,
-        built_at_ns=row.built_at_ns if row else 0,
-        stored_bytes=_stored_bytes(generation) if generation else 0,
-        codec=parameters.codec_for(table.dim),
-        metric=parameters.metric,
-        centroid_search=parameters.centroid_search,
-        building=building,
-    )
+def _set_cost(generation: Generation, cost: float) -> None:
+    generation.row = replace(generation.row, cost_at_build=cost)
 
 
-def _drift(generation: Generation) -> float:
-    """Mean distance to the centroid now over that at the build.
-
-    Now: the rows of the build at their old mean, and those that came since. Rows
-    that were folded are remembered by their sum.
-    """
-    row = generation.row
-    since = np.sqrt(generation.delta.view().distances)
-    n = generation.folded_rows + len(since)
-    total = generation.folded_distance + float(since.sum())
-    mean_now = (row.drift_baseline * row.rows_at_build + total) / max(1, row.rows_at_build + n)
-    return drift(mean_now, row.drift_baseline)
-
-
-def _stored_bytes(generation: Generation) -> int:
-    stored = sum(ref.nbytes for refs in generation.segments.values() for ref in refs)
-    return stored + generation.centroids.nbytes
+def _decision(stored: DecisionRow | None) -> Decision:
+    """What was decided last, as far as the file knows it."""
+    if stored is None:
+        return NOTHING
+    action = cast("Action", stored.action)
+    reasons, rules = stored.reasons.get("reasons", ()), stored.reasons.get("rules", ())
+    return Decision(action, tuple(reasons), tuple(rules))

@@ -4,16 +4,20 @@ Everything here is read and changed on the event loop only, between two awaits,
 so each step sees and leaves it whole. Worker threads get immutable pieces of it.
 """
 
+import os
 from collections.abc import Iterable
 from copy import copy
 from dataclasses import dataclass, field
 
+import numpy as np
 import trio
+from numpy.typing import NDArray
 
 from ...txn.commit import Progress
 from ...txn.deaths import Deaths, Visibility
 from ...txn.head import Heads
 from ...txn.snapshot import Snapshot, SnapshotRegistry
+from ...wal.blocking import WORKER_THREADS
 from ...wal.catalog import TableRow
 from ...wal.checksum import vid_range
 from ...wal.errors import CentroiDBError, ClosedError
@@ -25,8 +29,12 @@ from ..index.generation import Batch, Generation
 from ..storage.blocks import BlockCache
 from ..storage.indexes import IndexState
 from .brake import Brake
+from .capture import Captured
 from .control import BuildControl
 from .errors import ActorDied
+
+BUILD_WORKERS_MAX = WORKER_THREADS - 4
+"""Some threads are never a build's."""
 
 
 @dataclass(eq=False)
@@ -52,6 +60,11 @@ class State:
     """Generations that were never swapped in; the Sweeper takes them away."""
     snapshots: SnapshotRegistry = field(default_factory=SnapshotRegistry)
     """Opened and closed by readers, expired by the Sweeper."""
+    captured: dict[IndexId, Captured] = field(default_factory=dict)
+    """Queries of real searches, by index; offered to by searches, saved by the Monitor and by
+    closing, forgotten with the index."""
+    captures: bool = True
+    """Whether searches are captured; set at open."""
     log_pins: set[Snapshot] = field(default_factory=set)
     """The log after each of these is kept; a rollback adds its own, and takes it out."""
     failed: CentroiDBError | None = None
@@ -69,6 +82,11 @@ class State:
     compaction: trio.Lock = field(default_factory=trio.Lock)
     """Held, before `maintenance`, by a purge while it compacts one generation after the other, and
     by a reorganization: until all are compacted no version takes another's place."""
+    build_workers: trio.CapacityLimiter = field(
+        default_factory=lambda: trio.CapacityLimiter(min(os.cpu_count() or 1, BUILD_WORKERS_MAX))
+    )
+    """As many as there are cores, nobody's: every block of every build takes one and gives it back,
+    first come first served. So builds take turns, and searches keep threads of their own."""
     builds: dict[IndexId, BuildControl] = field(default_factory=dict)
     """The builds and reorganizations that run; closing interrupts them, dropping cancels them."""
 
@@ -143,6 +161,11 @@ class State:
         for ended in progress.ended:
             self.deaths[ended.table].record(ended.vids, ended.lsn)
         self.heads, self.last_crc = progress.heads, progress.last_crc
+
+    def capture(self, index: IndexId, vectors: NDArray[np.float32]) -> None:
+        """An index is searched for these, float32 (q, d)."""
+        if self.captures and index in self.indexes:
+            self.captured.setdefault(index, Captured()).offer(vectors)
 
     def horizon(self) -> Lsn:
         """The oldest LSN that a snapshot may still read at."""

@@ -7,6 +7,7 @@ close    new calls are refused, builds are interrupted, deltas folded, actors
          stopped, readers drained, one checkpoint, one file
 """
 
+import contextlib
 import json
 import logging
 import math
@@ -20,7 +21,7 @@ from typing import Literal
 import trio
 
 from ...txn.head import Heads
-from ...wal import catalog, segments, slices
+from ...wal import catalog, samples, segments, slices
 from ...wal.blocking import run_blocking
 from ...wal.catalog import GenerationRow, JobRow
 from ...wal.connection import Durability
@@ -28,11 +29,12 @@ from ...wal.errors import CentroiDBError, InputError, NotFoundError
 from ...wal.file import DatabaseFile, open_file
 from ...wal.limits import Limits
 from ...wal.pool import ReaderPool
-from ...wal.types import GenerationId
+from ...wal.types import GenerationId, IndexId
 from ..index.cache import Cache
 from ..index.parameters import IndexParameters
 from ..storage.indexes import IndexState, Unfinished
 from ..storage.loading import Loaded, load
+from .capture import Captured, save_captured
 from .committer import Committer
 from .control import BuildControl
 from .indexer import Indexer
@@ -67,6 +69,7 @@ class Opening:
     durability: Durability
     cache_bytes: int
     on_open: OnOpen = "resume"
+    capture_queries: bool = True
     limits: Limits = field(default_factory=Limits)
 
 
@@ -94,6 +97,8 @@ async def open_state(opening: Opening) -> State:
         deaths=loaded.deaths,
         indexes={index.row.id: index for index in loaded.indexes},
         abandoned=found.abandoned,
+        captured=found.captured if opening.capture_queries else {},
+        captures=opening.capture_queries,
     )
     for row, job in found.unfinished:
         _pin_unfinished(state, row, job)
@@ -111,10 +116,11 @@ def _pin_unfinished(state: State, row: GenerationRow, job: JobRow) -> None:
 
 @dataclass(frozen=True)
 class Found:
-    """What a crash or a close has left of builds."""
+    """What a crash or a close has left of builds, and the queries that were captured."""
 
     abandoned: list[GenerationId]
     unfinished: list[tuple[GenerationRow, JobRow]]
+    captured: dict[IndexId, Captured]
 
 
 def _open(opening: Opening) -> tuple[DatabaseFile, Loaded, Found]:
@@ -158,7 +164,17 @@ def _found(connection: sqlite3.Connection) -> Found:
     return Found(
         [row.id for row in rows if row.state == "retired"],
         [(row, jobs[row.id]) for row in unfinished],
+        _captured(connection),
     )
+
+
+def _captured(connection: sqlite3.Connection) -> dict[IndexId, Captured]:
+    dims = {table.id: table.dim for table in catalog.read_tables(connection)}
+    return {
+        index.id: Captured.of_bytes(samples.read(connection, index.id), dims[index.table])
+        for index in catalog.read_indexes(connection)
+        if index.dropped_lsn is None
+    }
 
 
 class Supervisor:
@@ -171,7 +187,13 @@ class Supervisor:
         self.indexer = Indexer(state, self.committer)
         self.searcher = Searcher(state, workers=max(2, os.cpu_count() or 1))
         self.sweeper = Sweeper(state, self.committer)
-        self.monitor = Monitor(state, self.build)
+        self.monitor = Monitor(
+            state,
+            self.committer,
+            build=self.build,
+            rebuild=self.rebuild,
+            reorganize=partial(self.reorganize, effort=Effort(parallel=1)),
+        )
         self.resumed = trio.Event()
         """Set when the builds that were found unfinished at open have ended."""
         self._actors = trio.CancelScope()
@@ -249,6 +271,11 @@ class Supervisor:
             ended=self._build_ended,
         )
         return await run_alone(self.state, index, control, rebuilder.run)
+
+    async def rebuild(self, index: IndexState) -> Outcome:
+        """Build an index anew, nlist worked out again: what the Monitor does, on one core."""
+        parameters = replace(index.parameters, nlist=None)
+        return await self.build(index, parameters=parameters, effort=Effort(parallel=1))
 
     async def roll_back(self, index: IndexState, effort: Effort) -> Outcome:
         """Let the generation that was replaced last take over again."""
@@ -329,6 +356,7 @@ class Supervisor:
             build.end("interrupted")
             await build.ended.wait()
         await self._fold_all()
+        await self._save_captured()
         self._actors.cancel()
         await self._stopped.wait()
         await state.pool.aclose()
@@ -344,6 +372,10 @@ class Supervisor:
             self._closed = True
             await self.state.pool.aclose()
             await run_blocking(self.state.file.abandon)
+
+    async def _save_captured(self) -> None:
+        with trio.move_on_after(CLOSING_FOLD_S), contextlib.suppress(CentroiDBError):
+            await save_captured(self.committer, self.state.captured, self.state.indexes)
 
     async def _fold_all(self) -> None:
         """What is filed is folded, so that the next open has nothing to replay."""

@@ -5,7 +5,7 @@
     generations retired or abandoned        dropped in slices, once no snapshot holds them
     dropped tables                          likewise, once the horizon has passed the drop
     rows that ended below the horizon       compacted out of segments, then purged
-    the log                                 up to what the indexes still need
+    the log, old keys of commits, old jobs  up to what is still needed, in slices
     free pages                              returned to the file system in slices
 
 A row may be purged only when no stored segment lists its vid: its death is what
@@ -30,6 +30,7 @@ from numpy.typing import NDArray
 from ...txn.deaths import Deaths
 from ...wal import catalog, log, meta, rows, schema, segments, slices
 from ...wal.errors import CentroiDBError, CorruptError, RetryError
+from ...wal.limits import Limits
 from ...wal.seal import SegmentRef
 from ...wal.segments import StoredSegment
 from ...wal.types import GenerationId, IndexId, Lsn, SegmentId, TableId
@@ -46,6 +47,8 @@ RETIRED_PERIOD_S = 5.0
 """While a generation that was replaced is still held, or was when it was last looked at."""
 ROWS_A_SLICE = 128
 """Each may be on a page of its own: 2 MB of pages at most."""
+LSNS_A_SLICE = 4_096
+"""Commits whose log records, or whose keys, go together: some hundred bytes each."""
 PIN_POLL_S = 0.01
 
 
@@ -96,7 +99,8 @@ class Sweeper:
                 if deaths.count_stored >= (1 if thorough else limits.purge_rows):
                     await self._purge(table, deaths)
             await self._writer.do(self._idle_generations, self._moved)
-            await self._writer.write(partial(_truncate, state=self._state, thorough=thorough))
+            while not await self._writer.do(partial(self._truncate, thorough), bool):
+                pass
             await self._free_pages(thorough=thorough)
 
     async def _end_old_builds(self) -> None:
@@ -276,6 +280,15 @@ class Sweeper:
         for generation in idle:
             generation.row = replace(generation.row, fold_lsn=self._state.heads.lsn)
 
+    def _truncate(self, thorough: bool) -> Callable[[sqlite3.Connection], bool]:
+        """In the turn: what rollbacks need of the log is known here only."""
+        return partial(
+            _truncate,
+            limits=self._state.limits,
+            thorough=thorough,
+            log_needed_after=self._state.log_needed_after(),
+        )
+
     async def _free_pages(self, *, thorough: bool) -> None:
         """Return free pages to the file system; a few are kept for the next writes."""
         slice_pages = max(1, self._state.limits.slice_bytes // schema.PAGE_SIZE_BYTES)
@@ -284,15 +297,25 @@ class Sweeper:
             pass
 
 
-def _truncate(connection: sqlite3.Connection, *, state: State, thorough: bool) -> None:
-    """Cut the log up to what indexes need, and forget old idempotency keys."""
+def _truncate(
+    connection: sqlite3.Connection, *, limits: Limits, thorough: bool, log_needed_after: Lsn
+) -> bool:
+    """Cut a slice of the log that no index needs, of old idempotency keys, and old jobs.
+
+    True when nothing more is to be cut.
+    """
     now = Lsn(meta.get_int(connection, "next_lsn") - 1)
-    kept = 0 if thorough else state.limits.log_records
-    until = max(0, now - kept)
+    until = min(max(0, now - (0 if thorough else limits.log_records)), log_needed_after)
     needed = catalog.log_needed_after(connection)
-    until = min(until, state.log_needed_after())
-    log.truncate(connection, Lsn(until if needed is None else min(needed, until)))
-    connection.execute("DELETE FROM commits WHERE lsn <= ?", (now - state.limits.commits_kept,))
+    until = until if needed is None else min(needed, until)
+    records_until = min(until, meta.get_int(connection, "anchor_lsn") + LSNS_A_SLICE)
+    log.truncate(connection, Lsn(records_until))
+    (oldest,) = connection.execute("SELECT min(lsn) FROM commits").fetchone()
+    old_until = now - limits.commits_kept
+    commits_until = old_until if oldest is None else min(old_until, oldest + LSNS_A_SLICE)
+    connection.execute("DELETE FROM commits WHERE lsn <= ?", (commits_until,))
+    catalog.forget_jobs(connection, limits.jobs_kept)
+    return records_until >= until and commits_until >= old_until
 
 
 def _retire(connection: sqlite3.Connection, generations: list[Generation]) -> None:

@@ -17,6 +17,8 @@ from ...wal.types import IndexId, TableId
 from ..index.centroids import CentroidSearch
 from ..index.distance import Metric
 from ..index.generation import Generation
+from ..index.health import Measured
+from ..storage.indexes import IndexState
 from ..storage.lookup import ReadCall
 from .state import State
 
@@ -30,6 +32,19 @@ class PinnedIndex:
     row: IndexRow
     generation: Generation | None
     search: CentroidSearch | None
+    kept: int
+    """How many generations a rollback could bring back."""
+    measured: Measured | None
+    """What the Monitor measured last of this very generation."""
+
+    @classmethod
+    def of(cls, index: IndexState) -> "PinnedIndex":
+        """The index as it is now; the generation is held by whoever asks."""
+        active, measured = index.active, index.measured
+        if active is None or (measured and measured.generation != active.row.id):
+            measured = None
+        search = active.search if active else None
+        return cls(index.row, active, search, len(index.kept), measured)
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,9 +109,7 @@ def open_view(state: State, now_s: float) -> View:
         generation = index.active
         if generation is not None:
             generation.held += 1
-        indexes[index_id] = PinnedIndex(
-            index.row, generation, generation.search if generation else None
-        )
+        indexes[index_id] = PinnedIndex.of(index)
     return View(state.snapshots.open(state.heads, now_s), state.deaths, indexes, state.pool.read)
 
 

@@ -1,4 +1,4 @@
-"""Commands that look: tables, indexes, stats, check. They run beside a program that writes."""
+"""Commands that look: tables, indexes, stats, space, check. They run beside the owner."""
 
 from dataclasses import asdict
 from pathlib import Path
@@ -54,6 +54,14 @@ def stats(file: Path, index: str | None, as_json: bool) -> None:
 @click.command()
 @database_argument
 @json_option
+def space(file: Path, as_json: bool) -> None:
+    """Say what each thing in FILE costs, in bytes."""
+    show(asdict(with_database(file, Database.space)), as_json=as_json)
+
+
+@click.command()
+@database_argument
+@json_option
 @click.pass_context
 def check(ctx: click.Context, file: Path, as_json: bool) -> None:
     """Prove that FILE is whole; exit code 1 if it is not."""
@@ -63,3 +71,29 @@ def check(ctx: click.Context, file: Path, as_json: bool) -> None:
     else:
         click.echo(str(findings))
     ctx.exit(0 if findings.ok else 1)
+
+
+@click.command()
+@database_argument
+@click.argument("index")
+@json_option
+def explain(file: Path, index: str, as_json: bool) -> None:
+    """Say whether an INDEX should be rebuilt, why, what it would take and gain."""
+
+    async def work(database: Database) -> Record:
+        return asdict(await (await database.index(index)).explain_rebuild())
+
+    show(with_database(file, work), as_json=as_json)
+
+
+@click.command()
+@database_argument
+@click.argument("index", required=False)
+@json_option
+def decisions(file: Path, index: str | None, as_json: bool) -> None:
+    """List what was decided about the indexes of FILE, newest first."""
+
+    async def work(database: Database) -> list[Record]:
+        return [asdict(decision) for decision in await database.decisions(index)]
+
+    show(with_database(file, work), as_json=as_json)

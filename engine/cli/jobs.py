@@ -1,4 +1,4 @@
-"""Commands about jobs: rebuild, rollback, abort, and jobs, which watches those of any process."""
+"""Commands about jobs: rebuild, reorganize, rollback, abort; and jobs, which watches them."""
 
 import json
 import signal
@@ -107,6 +107,21 @@ def rollback(file: Path, index: str, as_json: bool) -> None:
 
     async def work(database: Database) -> Record:
         return asdict(await (await database.index(index)).rollback())
+
+    show(with_database(file, work, read_only=False), as_json=as_json)
+
+
+@click.command()
+@database_argument
+@click.argument("index")
+@click.option("--partitions", type=int, help="Only so many, the worst; by default all that are.")
+@click.option("--parallel", type=int, help="Worker threads; by default all cores but one.")
+@json_option
+def reorganize(file: Path, index: str, as_json: bool, **options: Any) -> None:
+    """Split overgrown partitions of an INDEX and give starving ones up."""
+
+    async def work(database: Database) -> Record:
+        return asdict(await (await database.index(index)).reorganize(**options))
 
     show(with_database(file, work, read_only=False), as_json=as_json)
 

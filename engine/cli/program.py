@@ -14,8 +14,8 @@ import click
 
 from ...wal.errors import CentroiDBError
 from .change import backup, sql
-from .inspect import check, indexes, stats, tables
-from .jobs import abort, jobs, rebuild, rollback
+from .inspect import check, decisions, explain, indexes, space, stats, tables
+from .jobs import abort, jobs, rebuild, reorganize, rollback
 from .output import show
 from .search import search
 from .session import json_option
@@ -72,7 +72,7 @@ def demo(folder: Path, as_json: bool) -> None:
 
 
 for command in (
-    *(tables, indexes, stats, jobs, search, check),
-    *(rebuild, rollback, abort, sql, backup),
+    *(tables, indexes, stats, explain, decisions, jobs, space, search, check),
+    *(rebuild, reorganize, rollback, abort, sql, backup),
 ):
     main.add_command(command)

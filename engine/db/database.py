@@ -1,8 +1,10 @@
 """The database: opened by `open_db`, closed by leaving its block."""
 
 import os
+import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any, Literal, get_args
 
 import trio
@@ -12,6 +14,7 @@ from ...wal.blocking import run_blocking
 from ...wal.errors import InputError
 from ...wal.file import ForeignFile
 from ...wal.limits import MIB, Limits
+from ...wal.space import page_bytes
 from ...wal.types import KeyType
 from ..actors import ddl
 from ..actors.supervisor import OnOpen, Opening, Supervisor, open_state
@@ -20,6 +23,7 @@ from ..actors.wide import unwrapped
 from ..index.cache import Cache
 from ..index.distance import Metric
 from .checking import check_database
+from .decisions import DecisionRecord, read_decisions
 from .findings import Findings
 from .index import Index
 from .inputs import check_integer, check_name, unknown
@@ -27,6 +31,7 @@ from .jobs import JobStatus, read_job_statuses
 from .reading import METRICS
 from .snapshot import Snapshot
 from .source import ForeignSource, LiveSource, Source
+from .space import Space, read_space
 from .statistics import DatabaseStatistics
 from .table import Table
 from .transaction import Isolation, Transaction
@@ -45,6 +50,7 @@ async def open_db(
     cache_bytes: int = CACHE_BYTES,
     read_only: bool = False,
     on_open: OnOpen = "resume",
+    capture_queries: bool = True,
     limits: Limits | None = None,
 ) -> AsyncIterator["Database"]:
     """Open the database at `path`; `:memory:` is one that is gone when it is closed.
@@ -55,7 +61,8 @@ async def open_db(
     partitions and vectors. read_only: beside an owner or without one; nothing is
     written to the file. on_open: what becomes of index builds that a crash or a close
     has cut short: they go on in the background, wait until they are asked for, or are dropped;
-    paused ones wait in any case. limits: bounds, see `Limits`.
+    paused ones wait in any case. capture_queries: whether a few vectors that are searched for
+    are kept in the file, so that a rebuild is judged by them too. limits: bounds, see `Limits`.
 
     Raises LockedError, which names the owner, when another process (or this one)
     has it open for writing; NotADatabaseError, FutureVersionError, CorruptError for
@@ -75,7 +82,15 @@ async def open_db(
         opened = _open_foreign(path, cache_bytes, bounds)
     else:
         create_missing = mode == "create"
-        opening = Opening(os.fspath(path), create_missing, durability, cache_bytes, on_open, bounds)
+        opening = Opening(
+            path=os.fspath(path),
+            create_missing=create_missing,
+            durability=durability,
+            cache_bytes=cache_bytes,
+            on_open=on_open,
+            capture_queries=capture_queries,
+            limits=bounds,
+        )
         opened = _open_live(opening)
     async with opened as database:
         yield database
@@ -259,6 +274,12 @@ class Database:
             statuses: list[JobStatus] = await view.read(read_job_statuses)
             return statuses
 
+    async def decisions(self, index: str | None = None) -> list[DecisionRecord]:
+        """What the Monitor decided about an index, or about all, and did; newest first."""
+        async with self._view() as view:
+            found: list[DecisionRecord] = await view.read(partial(read_decisions, index=index))
+            return found
+
     async def check(self) -> Findings:
         """Prove the whole file: log chain, checksums, keys, counters, sums, and every index.
 
@@ -288,5 +309,19 @@ class Database:
     async def statistics(self) -> DatabaseStatistics:
         """Figures of this moment."""
         async with self._view() as view:
-            (records,) = await view.read(lambda c: c.execute("SELECT count(*) FROM wal").fetchone())
-            return self._source.statistics(view, self.path, records)
+            records, free_bytes = await view.read(_file_figures)
+            return self._source.statistics(view, self.path, records, free_bytes)
+
+    async def space(self) -> Space:
+        """What each thing in the file costs in bytes.
+
+        It looks at every page of the file (or every row, where SQLite can not count pages);
+        searches and commits go on meanwhile. `statistics` has what can be had at once.
+        """
+        return await self._source.read_alone(read_space)
+
+
+def _file_figures(connection: sqlite3.Connection) -> tuple[int, int]:
+    """Records of the log, and bytes of free pages."""
+    (records,) = connection.execute("SELECT count(*) FROM wal").fetchone()
+    return records, page_bytes(connection)[1]

@@ -4,6 +4,8 @@ import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from datetime import timedelta
+from functools import partial
 from typing import Any, Unpack
 
 import numpy as np
@@ -14,8 +16,9 @@ from ...wal import segments
 from ...wal.catalog import TableRow
 from ...wal.errors import NotFoundError
 from ...wal.types import IndexId
+from ..actors import ddl
 from ..actors.control import BuildControl
-from ..actors.monitor import health
+from ..actors.health import health
 from ..actors.rebuild.outcome import Outcome
 from ..actors.rebuild.record import Listener
 from ..actors.reorganize.reorganizer import Reorganization
@@ -24,12 +27,20 @@ from ..actors.supervisor import effort_of as before
 from ..actors.view import PinnedIndex, View
 from ..actors.wide import unwrapped
 from ..index.generation import Generation, Manifest
-from ..index.parameters import IndexParameters
+from ..index.parameters import AutoRebuild, IndexParameters
 from ..storage.blocks import unpacked
 from ..storage.indexes import IndexState
 from .inputs import check_integer
 from .job import Build, Job
-from .options import EffortOptions, RebuildOptions, effort_of, parameters_of, require_known
+from .options import (
+    EffortOptions,
+    RebuildOptions,
+    effort_of,
+    kept_of,
+    parameters_of,
+    require_known,
+)
+from .plan import RebuildPlan, plan, read_precedent
 from .reading import TableReading
 from .source import Source
 from .statistics import IndexStatistics
@@ -182,6 +193,27 @@ class Index:
         state = self._state(supervisor)
         return await supervisor.reorganize(state, partitions=partitions, effort=effort)
 
+    async def alter(
+        self,
+        *,
+        auto_rebuild: AutoRebuild | None = None,
+        keep_previous: int | timedelta | None = None,
+    ) -> None:
+        """Change how the index is watched and what of it is kept; None leaves it as it is.
+
+        auto_rebuild: what the Monitor does when the index should be rebuilt: nothing ("off"),
+        say so ("advise"), or rebuild it ("on"). keep_previous: as for a rebuild; of the
+        generations kept now, those too many go at the next swap. BusyError when
+        `keep_previous` is to change during a build.
+        """
+        supervisor = self._source.supervisor()
+        changes = {"auto_rebuild": auto_rebuild, **kept_of(keep_previous)}
+        self._state(supervisor).parameters.changed(**changes)  # refuses what can not be
+        given = {name: value for name, value in changes.items() if value is not None}
+        await ddl.alter_index(
+            supervisor.state, supervisor.committer, self._state(supervisor), given
+        )
+
     def _state(self, supervisor: Supervisor) -> IndexState:
         state = supervisor.state.indexes.get(self._id)
         if state is None:
@@ -202,11 +234,20 @@ class Index:
 
     async def statistics(self) -> IndexStatistics:
         """How healthy it is, and what to do about it."""
-        async with self._pinned() as (_, table, pinned):
-            parameters = IndexParameters.from_json(pinned.row.parameters)
+        async with self._pinned() as (view, table, pinned):
             building = self._source.is_building(self._id)
-            figures = health(table, pinned.generation, parameters, building=building)
+            figures = health(table, view.deaths[table.id], pinned, building=building)
             return IndexStatistics.of(self.name, table.name, figures)
+
+    async def explain_rebuild(self) -> RebuildPlan:
+        """What a rebuild would take and bring, and whether it is called for; builds nothing."""
+        async with self._pinned() as (view, table, pinned):
+            building = self._source.is_building(self._id)
+            figures = health(table, view.deaths[table.id], pinned, building=building)
+            parameters = IndexParameters.from_json(pinned.row.parameters)
+            precedent = await view.read(partial(read_precedent, index=self._id))
+            limits = self._source.limits
+            return plan(self.name, table, figures, parameters, precedent, limits)
 
     async def partitions(self) -> list[Partition]:
         """Its partitions, by number; none while it is not trained."""

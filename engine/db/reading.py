@@ -17,6 +17,7 @@ from ...wal.rows import StoredRow
 from ...wal.types import Key, Vid
 from ..actors.view import PinnedIndex, View
 from ..index.distance import Metric
+from ..index.parameters import default_nprobe
 from ..storage.loading import block_rows
 from ..storage.lookup import Answer, IndexProbe, Query
 from .hits import Row
@@ -25,8 +26,6 @@ from .source import Source
 
 METRICS: tuple[Metric, ...] = ("l2", "cosine", "dot")
 NPROBE_MAX = 65_535
-PROBED_SHARE = 10
-PROBED_MIN = 8
 
 
 @dataclass(frozen=True)
@@ -38,11 +37,6 @@ class SearchOptions:
     exact: bool = False
     index: str | None = None
     metric: Metric | None = None
-
-
-def default_nprobe(nlist: int) -> int:
-    """A tenth of the partitions, at least 8, at most all."""
-    return min(nlist, max(PROBED_MIN, -(-nlist // PROBED_SHARE)))
 
 
 class TableReading:

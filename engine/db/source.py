@@ -71,8 +71,10 @@ class Source(Protocol):
         """Run `fn` on a connection of its own, for reads that take their time."""
         ...
 
-    def statistics(self, view: View, path: str, records: int) -> DatabaseStatistics:
-        """Figures of this moment; `records` are in the log."""
+    def statistics(
+        self, view: View, path: str, records: int, free_bytes: int
+    ) -> DatabaseStatistics:
+        """Figures of this moment; `records` are in the log, `free_bytes` in free pages."""
         ...
 
 
@@ -102,6 +104,7 @@ class LiveSource:
     ) -> list[Answer]:
         """See `Source`."""
         if probe is not None:
+            self._supervisor.state.capture(probe.generation.row.index, query.vectors)
             return await self._supervisor.searcher.search(Search(table, visibility, query, probe))
         cache = self._supervisor.state.cache
         return await search_exactly(view.read, cache, table, visibility, query)
@@ -120,7 +123,9 @@ class LiveSource:
         self._supervisor.state.require_open()
         return await run_blocking(_read_alone, self._supervisor.state.file.open_reader, fn)
 
-    def statistics(self, view: View, path: str, records: int) -> DatabaseStatistics:
+    def statistics(
+        self, view: View, path: str, records: int, free_bytes: int
+    ) -> DatabaseStatistics:
         """See `Source`."""
         state = self._supervisor.state
         return DatabaseStatistics(
@@ -131,6 +136,7 @@ class LiveSource:
             indexes=len(state.indexes),
             snapshots=len(state.snapshots) - 1,
             file_bytes=state.file.file_bytes(),
+            free_bytes=free_bytes,
             sqlite_wal_bytes=state.file.sqlite_wal_bytes(),
             log_records=records,
             cache_bytes=state.cache.nbytes,
@@ -195,12 +201,7 @@ class ForeignSource:
         snapshot = Snapshot(Heads(loaded.heads.lsn, loaded.heads.tables), trio.current_time())
         behind.snapshot = snapshot
         self._open[snapshot] = behind
-        indexes = {
-            index.row.id: PinnedIndex(
-                index.row, index.active, index.active.search if index.active else None
-            )
-            for index in loaded.indexes
-        }
+        indexes = {index.row.id: PinnedIndex.of(index) for index in loaded.indexes}
         return View(snapshot, loaded.deaths, indexes, partial(self._read, behind))
 
     async def _read(self, behind: _ForeignView, fn: Callable[[sqlite3.Connection], T]) -> T:
@@ -258,7 +259,9 @@ class ForeignSource:
             raise ClosedError("the database is closed")
         return await run_blocking(_read_alone, self._file.open_reader, fn)
 
-    def statistics(self, view: View, path: str, records: int) -> DatabaseStatistics:
+    def statistics(
+        self, view: View, path: str, records: int, free_bytes: int
+    ) -> DatabaseStatistics:
         """See `Source`; the owner's snapshots and waits are not known here."""
         return DatabaseStatistics(
             path=path,
@@ -268,6 +271,7 @@ class ForeignSource:
             indexes=len(view.indexes),
             snapshots=len(self._open) - 1,
             file_bytes=Path(path).stat().st_size,
+            free_bytes=free_bytes,
             sqlite_wal_bytes=0,
             log_records=records,
             cache_bytes=self._cache.nbytes,
@@ -319,7 +323,8 @@ def _translated_read(fn: Callable[[sqlite3.Connection], T], connection: sqlite3.
 def _state_key(connection: sqlite3.Connection) -> object:
     """Equal as long as nothing that `load` reads has changed."""
     generations = connection.execute(
-        "SELECT i.id, i.active, g.fold_vid, g.sealed, g.segment_sum, g.nlist "
+        "SELECT i.id, i.active, i.parameters, g.fold_vid, g.sealed, g.segment_sum, g.nlist, "
+        "g.cost_at_build "
         "FROM indexes i LEFT JOIN generations g ON g.id = i.active"
     ).fetchall()
     purged = connection.execute("SELECT sum(live), count(*) FROM tables").fetchone()

@@ -5,15 +5,12 @@ from typing import Any
 
 from ...wal.catalog import TableRow
 from ...wal.types import Lsn
-from ..actors.monitor import Health
-
-STALE_SHARE = 0.3
-LOPSIDED = 2.0
-DRIFTED = 1.15
+from ..actors.health import Health
+from ..index.policy import Action, decide
 
 
-class _Printed:
-    """Prints one figure a line."""
+class Printed:
+    """A dataclass that prints one figure a line."""
 
     def __str__(self) -> str:
         fields: dict[str, Any] = asdict(self)  # type: ignore[call-overload]  # of dataclasses only
@@ -22,13 +19,15 @@ class _Printed:
 
 
 def _shown(value: object) -> str:
+    if isinstance(value, tuple):
+        return "; ".join(value) or "-"
     if isinstance(value, float):
         return f"{value:.4g}"
     return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
 
 
 @dataclass(frozen=True, kw_only=True)
-class TableStatistics(_Printed):
+class TableStatistics(Printed):
     """A table. ended: versions that were replaced or deleted and still take space."""
 
     name: str
@@ -56,7 +55,7 @@ class TableStatistics(_Printed):
 
 
 @dataclass(frozen=True, kw_only=True)
-class IndexStatistics(_Printed):
+class IndexStatistics(Printed):
     """An index: see `Health` for the figures. advice: what to do, in a sentence."""
 
     name: str
@@ -72,13 +71,21 @@ class IndexStatistics(_Printed):
     partition_p95: float
     partition_max: int
     drift: float
+    recall: float | None
+    recall_queries: int
+    cost: float | None
+    cost_at_build: float
     delta_rows: int
     lag_rows: int
     tombstones: int
     rows_at_build: int
+    rows_since_build: int
+    built_at: str | None
     built_at_ns: int
     stored_bytes: int
+    kept: int
     centroid_search: str
+    auto_rebuild: str
     building: bool
     advice: str
 
@@ -89,8 +96,11 @@ class IndexStatistics(_Printed):
 
 
 @dataclass(frozen=True, kw_only=True)
-class DatabaseStatistics(_Printed):
-    """A whole database. Sizes in bytes, times in seconds."""
+class DatabaseStatistics(Printed):
+    """A whole database. Sizes in bytes, times in seconds.
+
+    free_bytes: of the file, in pages that nothing uses; `Database.space` has the rest.
+    """
 
     path: str
     lsn: Lsn
@@ -99,6 +109,7 @@ class DatabaseStatistics(_Printed):
     indexes: int
     snapshots: int
     file_bytes: int
+    free_bytes: int
     sqlite_wal_bytes: int
     log_records: int
     cache_bytes: int
@@ -112,13 +123,13 @@ def advice(name: str, health: Health) -> str:
     """What the figures suggest, with the statement to run."""
     if health.generation is None:
         return "too few rows to train on; searches are exact, and it trains itself later"
-    statement = f'ALTER INDEX "{name}" REBUILD ONLINE'
-    come = health.rows + health.tombstones - health.rows_at_build
-    share = max(0, come) / max(1, health.rows)
-    if health.imbalance > LOPSIDED:
-        return f"partitions are lopsided (imbalance {health.imbalance:.2f}): {statement}"
-    if share > STALE_SHARE:
-        return f"{share:.0%} of the rows came after the build: {statement}"
-    if health.drift > DRIFTED:
-        return f"rows lie {health.drift:.2f} times as far from their centroids: {statement}"
-    return "healthy"
+    decision = decide(health.figures)
+    if decision.action == "none":
+        return "healthy"
+    return f"{'; '.join(decision.reasons)}: {statement(name, decision.action)}"
+
+
+def statement(name: str, action: Action) -> str:
+    """What to run for an action on an index; for none, nothing."""
+    verb = {"none": "", "reorganize": "REORGANIZE", "rebuild": "REBUILD ONLINE"}[action]
+    return f'ALTER INDEX "{name}" {verb}' if verb else ""

@@ -1,16 +1,19 @@
 """A table: rows of (key, vector, payload), searched by vector."""
 
+import logging
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing, asynccontextmanager
 from typing import Any, Literal
 
 from numpy.typing import ArrayLike
 
+from ...wal.catalog import TableRow
 from ...wal.errors import InputError, NotFoundError
 from ...wal.types import TableId
 from ..actors import ddl
+from ..actors.rebuild.budget import plan_for
 from ..index.distance import Metric
-from ..index.parameters import IndexParameters
+from ..index.parameters import AutoRebuild, IndexParameters
 from .hits import Row
 from .index import Index
 from .inputs import Inputs, check_name
@@ -21,6 +24,11 @@ from .snapshot import Snapshot
 from .source import Source
 from .statistics import TableStatistics
 from .writing import TableWriting
+
+log = logging.getLogger(__name__)
+
+ROWS_A_PARTITION_MIN = 10
+"""With fewer a probe reads little more than centroids."""
 
 
 class Table:
@@ -163,7 +171,10 @@ class Table:
         centroid_search: Literal["auto", "exact", "hnsw"] = "auto",
         seed: int = 0,
         start: Literal["sample", "kmeans++"] = "sample",
+        balance: bool = True,
         target_accuracy: int | None = None,
+        memory_bytes: int | None = None,
+        auto_rebuild: AutoRebuild = "advise",
         parallel: int | None = None,
         if_not_exists: bool = False,
     ) -> Index:
@@ -172,7 +183,11 @@ class Table:
         metric: by default the table's. nlist: partitions, by default about the square
         root of the rows. codec: `sq8` (int8, exact all the same) or `flat`; by default
         sq8 above 64 dims. start: where k-means begins, at rows of the sample or spread out
-        by k-means++. On too few rows it stays exact and trains itself later.
+        by k-means++. balance: whether it splits partitions that are too large.
+        memory_bytes: what a build may take at most, this one and later ones; a smaller sample
+        of the rows then makes the centroids, and a budget that is too small is refused.
+        auto_rebuild: what is done when it should be rebuilt, see `Index.alter`.
+        On too few rows it stays exact and trains itself later.
         """
         supervisor = self._source.supervisor()
         check_name("index", name)
@@ -188,14 +203,19 @@ class Table:
             centroid_search=centroid_search,
             seed=seed,
             start=start,
+            balance=balance,
             target_accuracy=target_accuracy,
+            memory_bytes=memory_bytes,
+            auto_rebuild=auto_rebuild,
         )
+        _warn_of_few_rows(name, parameters, table)
         state = supervisor.state
         known = next((each for each in state.indexes.values() if each.row.name == name), None)
         if known is not None and if_not_exists:
             if known.row.table != self._id:
                 raise InputError(f"index {name!r} exists already, on another table")
             return Index(self._source, known.row.id, name)
+        plan_for(table, table.live, parameters, state.limits, parallel=1)  # or it is refused
         made = await ddl.create_index(state, supervisor.committer, table, name, parameters)
         try:
             if supervisor.monitor.has_rows_enough(made):
@@ -217,3 +237,16 @@ class Table:
             ended = snapshot.view.deaths[table.id].count_stored
             indexes = len(snapshot.view.indexes_of(table.id))
             return TableStatistics.of(table, ended=ended, indexes=indexes)
+
+
+def _warn_of_few_rows(name: str, parameters: IndexParameters, table: TableRow) -> None:
+    nlist = parameters.nlist or 0
+    if nlist * ROWS_A_PARTITION_MIN > table.live:
+        log.warning(
+            "index %s: nlist=%d on %d rows leaves fewer than %d rows a partition; rebuild it when "
+            "there are more",
+            name,
+            nlist,
+            table.live,
+            ROWS_A_PARTITION_MIN,
+        )

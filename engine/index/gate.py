@@ -18,6 +18,9 @@ from numpy.typing import NDArray
 
 from .arrays import Doubles
 
+QUERIES: Final = 100
+"""How many are asked."""
+
 CONFIDENCE: Final = 1.96
 """Standard errors to either side of a mean that hold the truth in 95 of 100 cases."""
 
@@ -43,6 +46,33 @@ def recall_at_budget(
     known = (homes >= 0).sum(axis=1)
     recall: Doubles = np.where(known > 0, found.sum(axis=1) / np.maximum(known, 1), 1.0)
     return recall
+
+
+def recall_at_probes(homes: NDArray[np.int32], ranking: NDArray[np.int32], nprobe: int) -> float:
+    """The share of the true neighbours that are in the `nprobe` best partitions of their query.
+
+    `homes` and `ranking` as in `recall_at_budget`; 1 when there are no neighbours.
+    """
+    probed = (homes[:, :, None] == ranking[:, None, :nprobe]).any(axis=2)
+    known = int((homes >= 0).sum())
+    return int(probed.sum()) / known if known else 1.0
+
+
+def rows_to_reach(
+    homes: NDArray[np.int32], ranking: NDArray[np.int32], sizes: NDArray[np.int64], share: float
+) -> int:
+    """The smallest budget of rows after which the mean recall is at least `share`.
+
+    The others as in `recall_at_budget`. Found by halving, as recall grows with the budget.
+    """
+    low, high = 0, int(sizes.sum())
+    while low < high:
+        middle = (low + high) // 2
+        if recall_at_budget(homes, ranking, sizes, middle).mean() >= share:
+            high = middle
+        else:
+            low = middle + 1
+    return low
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,8 @@ from typing import Self
 import numpy as np
 from numpy.typing import ArrayLike
 
+from ...wal.types import GenerationId
+
 
 def imbalance(sizes: ArrayLike) -> float:
     """What uneven partitions of these sizes (nlist,) cost: nlist * sum(n_i^2) / n^2.
@@ -58,3 +60,17 @@ class PartitionSizes:
             largest=int(counts.max()),
             imbalance=imbalance(counts),
         )
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """What a sample of queries said about a generation.
+
+    recall: share of the 10 nearest rows that a search finds by default; queries: of how
+    many; cost: share of the rows, in the order they are probed, that holds 95 % of them.
+    """
+
+    generation: GenerationId
+    recall: float
+    queries: int
+    cost: float

@@ -2,7 +2,8 @@
 
     blocks     the rows of a round, some thousands each
     partial    assigns the rows of one block: pure, in any order, in any thread
-    advance    sums up in block order: new centroids, then repairs
+    add        sums up in block order, some blocks at a time
+    advance    new centroids, then repairs
 
 Lloyd's algorithm on a sample.  Of a sample too large for a round, each round takes the next few
 blocks, and these are strided, so that each sees the whole sample.  Rows are assigned exactly
@@ -17,7 +18,7 @@ oversized cluster out.  Empty clusters are used up first, on every round.
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, Literal
 
 import numpy as np
@@ -107,6 +108,7 @@ class KMeans:
         rounds: int = ROUNDS,
         balance: bool = True,
         start: Literal["sample", "kmeans++"] = "sample",
+        block_rows: int | None = None,
     ) -> None:
         self.nlist = nlist
         self.round = 0
@@ -116,8 +118,13 @@ class KMeans:
         self._random = np.random.default_rng(seed)
         choose = _spread_rows if start == "kmeans++" else _sample_rows
         self._search = ExactSearch("l2", sample[choose(sample, nlist, self._random)])
-        self._blocks = -(-len(sample) // BLOCK_ROWS)
+        self._rows = block_rows or BLOCK_ROWS
+        """Rows of a block."""
+        self._blocks = -(-len(sample) // self._rows)
         self._first = int(self._random.integers(self._blocks))
+        self._added: list[Partial] = []
+        """What was added to this round, without its sums."""
+        self._sums = np.zeros(0)
 
     @property
     def centroids(self) -> Floats:
@@ -143,8 +150,8 @@ class KMeans:
 
     def blocks(self) -> range:
         """The numbers of this round's blocks."""
-        share = -(-ROUND_SHARE * self.nlist // BLOCK_ROWS)
-        return range(min(self._blocks, max(ROUND_BLOCKS, share)))
+        rows = max(ROUND_BLOCKS * BLOCK_ROWS, ROUND_SHARE * self.nlist)
+        return range(min(self._blocks, -(-rows // self._rows)))
 
     def partial(self, block: int) -> Partial:
         """Assign the rows of one of this round's blocks; may run in any thread."""
@@ -152,31 +159,39 @@ class KMeans:
         labels, squares = self._search.assign(rows)
         return Partial(labels, squares, *_cluster_sums(rows, labels))
 
-    def advance(self, partials: Sequence[Partial]) -> Report:
-        """Move the centroids, given the partials of all blocks in order."""
-        labels = np.concatenate([partial.labels for partial in partials])
-        squares = np.concatenate([partial.squares for partial in partials])
+    def add(self, partials: Sequence[Partial]) -> None:
+        """Sum up the next blocks of this round, in order."""
+        if not self._added:
+            self._sums = np.zeros(self.centroids.shape)
+        for partial in partials:
+            self._sums[partial.clusters] += partial.sums
+            self._added.append(replace(partial, sums=np.zeros(0)))
+
+    def advance(self, partials: Sequence[Partial] = ()) -> Report:
+        """Move the centroids, once the partials of all blocks were added, these ones last."""
+        self.add(partials)
+        added, self._added = self._added, []
+        labels = np.concatenate([partial.labels for partial in added])
+        squares = np.concatenate([partial.squares for partial in added])
         sizes = np.bincount(labels, minlength=self.nlist)
         empty = int((sizes == 0).sum())
         report = Report(self.round, float(squares.mean()), empty, imbalance(sizes))
-        centroids = self._means(partials, sizes)
+        centroids = self._means(sizes)
         self._repair(centroids, sizes, labels, squares)
         self._search = ExactSearch("l2", centroids)
-        self._first = (self._first + len(partials)) % self._blocks
+        self._first = (self._first + len(added)) % self._blocks
         self.round += 1
         return report
 
     def _block_rows(self, block: int) -> slice:
         """The rows of a block: neighbours in memory, unless only some blocks are used."""
         if len(self.blocks()) == self._blocks:
-            return slice(block * BLOCK_ROWS, (block + 1) * BLOCK_ROWS)
+            return slice(block * self._rows, (block + 1) * self._rows)
         return slice((self._first + block) % self._blocks, None, self._blocks)
 
-    def _means(self, partials: Sequence[Partial], sizes: Indices) -> Floats:
+    def _means(self, sizes: Indices) -> Floats:
         """The mean of each cluster; a centroid without rows stays."""
-        sums = np.zeros(self.centroids.shape)
-        for partial in partials:
-            sums[partial.clusters] += partial.sums
+        sums, self._sums = self._sums, np.zeros(0)
         centroids = self.centroids.copy()
         filled = sizes > 0
         centroids[filled] = sums[filled] / sizes[filled, np.newaxis]

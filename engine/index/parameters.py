@@ -5,11 +5,17 @@ from typing import Any, Literal
 
 from ...wal.errors import InputError
 from .distance import Metric
+from .kmeans import default_nlist
 
 SQ8_DIMS_MIN = 65
 """Below, a row is a few hundred bytes and is scanned as fast as its codes and bounds."""
 
+PROBED_SHARE = 10
+PROBED_MIN = 8
+
 CentroidSearchKind = Literal["auto", "exact", "hnsw"]
+
+AutoRebuild = Literal["off", "advise", "on"]
 
 _CHOICES = {
     "codec": ("auto", "flat", "sq8"),
@@ -49,12 +55,13 @@ class IndexParameters:
     balance: bool = True
     target_accuracy: int | None = None
     memory_bytes: int | None = None
-    """What a build may take at most; None: no limit."""
+    """What a build may take at most; None: no limit. A smaller sample makes other centroids."""
     keep_previous: int = 0
     """How many replaced generations are kept for a rollback."""
     keep_previous_s: int = 0
     """How old a kept generation may become; 0: no limit."""
-    auto_rebuild: Literal["off", "advise", "on"] = "advise"
+    auto_rebuild: AutoRebuild = "advise"
+    """What the Monitor does when the index should be rebuilt: nothing, say so, or do it."""
 
     def __post_init__(self) -> None:
         for name, allowed in _CHOICES.items():
@@ -92,9 +99,18 @@ class IndexParameters:
             return self.codec
         return "sq8" if dim >= SQ8_DIMS_MIN else "flat"
 
+    def nlist_for(self, rows: int) -> int:
+        """Partitions of a build over so many rows."""
+        return min(self.nlist or default_nlist(rows), max(1, rows))
+
     def rows_to_train(self, default: int) -> int:
         """An index stays exact below this many rows."""
         return max(1, default if self.nlist is None else 2 * self.nlist)
+
+
+def default_nprobe(nlist: int) -> int:
+    """How many partitions a search looks at: a tenth of them, at least 8, at most all."""
+    return min(nlist, max(PROBED_MIN, -(-nlist // PROBED_SHARE)))
 
 
 def _require_integer(name: str, value: object, smallest: int, *, optional: bool) -> None:

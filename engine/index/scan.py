@@ -44,8 +44,8 @@ Visible: TypeAlias = Callable[[Vids], Mask | None]
 Fetch: TypeAlias = Callable[[Vids], Floats]
 """Reads the float32 vectors (n, d) of rows (n,)."""
 
-MEASURED_VALUES: Final = 1 << 20
-"""Values of vectors brought together to be measured: 4 MiB."""
+MEASURED_VALUES: Final = 1 << 17
+"""Values of vectors brought together to be measured: 512 KiB, and as much of queries."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,11 +165,13 @@ class _Scan:
         """Measure these, in the order in which they lie in memory and in the file."""
         order = np.argsort(chosen.place)
         step = max(1, MEASURED_VALUES // self.queries.dims)
+        measured = np.empty(len(order))
         for start in range(0, len(order), step):
-            some = chosen.where(order[start : start + step])
+            at = order[start : start + step]
+            some = chosen.where(at)
             wanted = self.queries.vectors[some.query]
-            measured = distances(self.queries.metric, wanted, self._read(chunk, some))
-            self._top.merge(some.query, measured, some.vid)
+            measured[at] = distances(self.queries.metric, wanted, self._read(chunk, some))
+        self._top.merge(chosen.query, measured, chosen.vid)
         self._reranked += np.bincount(chosen.query, minlength=len(self.queries))
 
     def _read(self, chunk: Chunk, chosen: _Candidates) -> Floats:

@@ -113,13 +113,13 @@ class TableReader:
             return None
         return self.fetch(vids)
 
-    def runs(self, metric: Metric, first: Vid, until: Vid, high: Vid) -> Iterator[Block]:
+    def runs(self, metric: Metric, first: Vid, until: Vid) -> Iterator[Block]:
         """All stored rows from `first` to before `until`, run by run, for an exact search.
 
-        `first` is where a run begins. A run that ends below `high`, the first vid not
-        yet given out, never changes (what is purged from it has ended before any
-        snapshot that could ask), so it is cached; the last one still grows. Beside a
-        foreign owner nothing tells what was purged, so there runs are not cached.
+        Where runs are cached, `first` is where one begins, and `until` where one ends or the
+        first vid not yet given out. A whole run never changes (what is purged from it has
+        ended before any snapshot that could ask), so it is cached; the last one still grows.
+        Beside a foreign owner nothing tells what was purged, so there runs are not cached.
         """
         step = block_rows(self._table.dim)
         for start in range(first, until, step):
@@ -128,8 +128,8 @@ class TableReader:
             if known is not None:
                 yield known.block
                 continue
-            block = self._run(metric, Vid(start), Vid(min(start + step, high)))
-            if self._cache.keeps_runs and start + step <= high:
+            block = self._run(metric, Vid(start), Vid(min(start + step, until)))
+            if self._cache.keeps_runs and start + step <= until:
                 self._cache.put(key, CachedBlock((), block), block.nbytes)
             yield block
 

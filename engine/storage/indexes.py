@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from ...txn.snapshot import Snapshot
 from ...wal.catalog import GenerationRow, IndexRow, JobRow
 from ..index.generation import Generation
+from ..index.health import Measured
 from ..index.parameters import IndexParameters
 
 
@@ -32,6 +33,8 @@ class IndexState:
     kept: list[Generation] = field(default_factory=list)
     """Those it replaced that a rollback can bring back, oldest first; changed by the swap, by
     DDL in the Committer's turn, and by the Sweeper, which lets old ones go."""
+    measured: Measured | None = None
+    """What the Monitor measured last, perhaps of a generation before; replaced by it."""
     reserved: bool = False
     """Set while whoever made it builds it; the Monitor keeps off meanwhile."""
     building: bool = False

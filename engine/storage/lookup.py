@@ -97,11 +97,11 @@ def search_runs(
     visibility: Visibility,
     query: Query,
     first: Vid,
+    until: Vid,
 ) -> list[Answer]:
     """One Answer a query vector, from the few runs that begin at `first`; without rows."""
     reader = TableReader(connection, table, cache)
-    until = Vid(min(first + step_of(table), visibility.high))
-    blocks = reader.runs(query.metric, first, until, visibility.high)
+    blocks = reader.runs(query.metric, first, until)
     probes = (Probe(block) for block in blocks)
     found = search(
         query.metric, query.vectors, probes, query.k, visible=visibility, fetch=reader.fetch
@@ -115,11 +115,21 @@ def step_of(table: TableRow) -> int:
 
 
 async def search_exactly(
-    read: ReadCall, cache: BlockCache, table: TableRow, visibility: Visibility, query: Query
+    read: ReadCall,
+    cache: BlockCache,
+    table: TableRow,
+    visibility: Visibility,
+    query: Query,
+    *,
+    step: int | None = None,
 ) -> list[Answer]:
-    """One Answer a query vector, from every row; each step is one short read."""
+    """One Answer a query vector, from every row; each step is one short read.
+
+    step: vids of a read, by default a few runs; another number needs a cache without runs.
+    """
     answers = [_NOTHING] * len(query.vectors)
-    for first in range(0, visibility.high, step_of(table)):
+    step = step or step_of(table)
+    for first in range(0, visibility.high, step):
         some = await read(
             partial(
                 search_runs,
@@ -128,6 +138,7 @@ async def search_exactly(
                 visibility=visibility,
                 query=query,
                 first=Vid(first),
+                until=Vid(min(first + step, visibility.high)),
             )
         )
         answers = [_merged(*both, query.k) for both in zip(answers, some, strict=True)]

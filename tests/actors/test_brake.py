@@ -41,7 +41,7 @@ async def test_a_release_lets_everybody_go(autojump_clock: MockClock) -> None:
 async def test_rows_a_second_are_kept_by_all_workers_together(autojump_clock: MockClock) -> None:
     """Ten blocks of 50 rows at 100 rows a second take five seconds, however wide the build is."""
     for width in (1, 3):
-        pace = Pace(100)
+        pace = Pace(100, trio.CapacityLimiter(9))
         began = trio.current_time()
         left = list(range(10))
 
@@ -59,7 +59,7 @@ async def test_rows_a_second_are_kept_by_all_workers_together(autojump_clock: Mo
 
 async def test_a_share_of_a_core_rests_as_it_works(autojump_clock: MockClock) -> None:
     """At a quarter of a core, a block that takes a second is followed by three of rest."""
-    pace = Pace(0.25)
+    pace = Pace(0.25, trio.CapacityLimiter(1))
     began = trio.current_time()
     for _ in range(2):
         async with pace.block(1):
@@ -70,6 +70,6 @@ async def test_a_share_of_a_core_rests_as_it_works(autojump_clock: MockClock) ->
 async def test_without_a_throttle_nobody_rests(autojump_clock: MockClock) -> None:
     """A build that was told nothing goes as fast as it can."""
     began = trio.current_time()
-    async with Pace(None).block(1_000_000):
+    async with Pace(None, trio.CapacityLimiter(1)).block(1_000_000):
         pass
     assert trio.current_time() == began

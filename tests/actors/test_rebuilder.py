@@ -41,6 +41,26 @@ async def test_a_generation_that_finds_less_is_rejected(monkeypatch: pytest.Monk
         assert [job.state for job in await db.jobs()] == ["failed", "done"]
 
 
+async def test_a_bad_build_after_the_table_shrank_is_rejected(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Fewer rows make fewer partitions, and these too must find about what the old ones do."""
+    async with checked_db(limits=SMALL) as db:
+        index = await _indexed(db)
+        await (await db.table("points")).delete(range(0, 600, 2))
+        before = (await index.statistics()).generation
+
+        async def bad(self: StaticPhase, versions: object) -> np.ndarray[Any, Any]:
+            return np.random.default_rng(2).normal(size=(17, DIM)).astype(np.float32) * 1e-3 + 50
+
+        with monkeypatch.context() as patch:
+            patch.setattr(StaticPhase, "train", bad)
+            with pytest.raises(RebuildRejected, match=r"recall at equal rows read would fall"):
+                await index.rebuild()
+        assert (await index.statistics()).generation == before
+        assert (await index.rebuild()).nlist == 17
+
+
 def _without_last_row(pieces: Sequence[StoredSegment]) -> list[StoredSegment]:
     last = pieces[-1]
     n = last.n - 1

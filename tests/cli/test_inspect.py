@@ -84,6 +84,34 @@ def test_check_of_a_damaged_file(run: Run, file: Path) -> None:
     connection.close()
 
 
+def test_space(run: Run, file: Path) -> None:
+    """`space` adds up to the file, and names tables and indexes."""
+    found = json.loads(run("space", file, "--json").stdout)
+
+    assert found["file_bytes"] == file.stat().st_size
+    assert found["tables"]["points"]["rows_bytes"] <= found["rows_bytes"]
+    assert found["indexes"]["points_ivf"]["generations"] == 1
+    assert "rows_bytes" in run("space", file).stdout
+
+
+def test_explain(run: Run, file: Path) -> None:
+    """`explain` says what a rebuild would take, and builds nothing."""
+    found = json.loads(run("explain", file, "points_ivf", "--json").stdout)
+    by_statement = json.loads(run("sql", file, "EXPLAIN REBUILD points_ivf", "--json").stdout)
+
+    assert (found["index"], found["action"]) == ("points_ivf", "none")
+    assert found["predicted_s"] > 0
+    assert by_statement["disk_bytes"] == found["disk_bytes"]
+    assert len(json.loads(run("jobs", file, "--json").stdout)) == 1
+
+
+def test_decisions(run: Run, file: Path) -> None:
+    """`decisions` lists what was decided; where nothing was, it says so."""
+    assert run("decisions", file).stdout == "none\n"
+    assert run("decisions", file, "points_ivf", "--json").stdout == "[]\n"
+    assert run("decisions", file, "nothing").exit_code == 1
+
+
 def test_none(run: Run, file: Path) -> None:
     """Where there is nothing to list, the table is `none` and the JSON an empty list."""
     run("sql", file, "DROP INDEX points_ivf")

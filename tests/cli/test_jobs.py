@@ -82,6 +82,13 @@ def test_rollback(run: Run, file: Path) -> None:
     assert json.loads(run("rollback", file, "points_ivf", "--json").stdout)["nlist"] == 6
 
 
+def test_reorganize(run: Run, file: Path) -> None:
+    """`reorganize` says what it did, and that is nothing where all partitions are well."""
+    found = json.loads(run("reorganize", file, "points_ivf", "--partitions", 2, "--json").stdout)
+    assert (found["index"], found["nlist_before"]) == ("points_ivf", 6)
+    assert found["split"] + found["merged"] <= 2
+
+
 def test_options_that_do_not_go_together(run: Run, file: Path) -> None:
     """A build that goes on is what it was begun as: --nlist beside --resume is wrong usage."""
     result = run("rebuild", file, "points_ivf", "--resume", "--nlist", 9)

@@ -20,8 +20,9 @@ def test_every_command_has_help(run: Run) -> None:
     """Every command explains itself, and all speak JSON."""
     assert isinstance(main, click.Group)
     assert list(main.commands) == [
-        *("demo", "tables", "indexes", "stats", "jobs", "search", "check"),
-        *("rebuild", "rollback", "abort", "sql", "backup"),
+        *("demo", "tables", "indexes", "stats"),
+        *("explain", "decisions", "jobs", "space", "search", "check"),
+        *("rebuild", "reorganize", "rollback", "abort", "sql", "backup"),
     ]
     for name, command in main.commands.items():
         usage = run(name, "--help").stdout

@@ -17,7 +17,7 @@ from centroidb import (
     NotFoundError,
     open_db,
 )
-from centroidb.engine.actors.rebuild import static_phase
+from centroidb.engine.actors.rebuild import budget, static_phase
 from centroidb.wal.blocking import substitute
 from tests.model.seam import inline
 from tests.support.databases import SMALL, checked_db, resumed
@@ -34,8 +34,8 @@ ROWS = 500
 @pytest.fixture(autouse=True)
 def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Blocks of a few rows, so that a phase has several."""
-    monkeypatch.setattr(static_phase, "block_rows", lambda _: 50)
-    monkeypatch.setattr(static_phase, "BLOCKS_A_WINDOW", 3)
+    monkeypatch.setattr(budget, "block_rows", lambda _: 50)
+    monkeypatch.setattr(static_phase, "WINDOW_BLOCKS", 3)
 
 
 async def reached(job: Job, phase: str) -> None:
@@ -175,6 +175,24 @@ async def test_a_throttle_slows_and_changes_nothing(
             await index.rebuild(throttle=100, **OPTIONS)
             assert trio.current_time() - began > 2 * ROWS / 100
             assert await bytes_of_index(db) == expected
+
+
+async def test_a_throttle_is_no_brake_on_writers(autojump_clock: MockClock) -> None:
+    """A build that is slower than the writers, since it was told so, drops its throttle first."""
+    with substitute(inline(4)), trio.fail_after(3_600):
+        async with checked_db(limits=SMALL) as db, trio.open_nursery() as nursery:
+            table, index = await indexed(db, ROWS)
+
+            async def write() -> None:
+                while True:
+                    await table.upsert(range(20), clustered(20))
+                    await trio.sleep(0.1)
+
+            nursery.start_soon(write)
+            outcome = await index.rebuild(throttle=100)
+            nursery.cancel_scope.cancel()
+            assert outcome.writers_held_s == 0
+            assert outcome.rows_caught_up > 0
 
 
 async def test_a_throttle_lasts_through_a_crash(tmp_path: Path) -> None:

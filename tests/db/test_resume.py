@@ -11,7 +11,7 @@ from trio.testing import MockClock
 
 from centroidb import Database, Index, JobCancelled, Limits, open_db
 from centroidb.engine.actors.committer import Committer
-from centroidb.engine.actors.rebuild import static_phase
+from centroidb.engine.actors.rebuild import budget, static_phase
 from centroidb.engine.actors.rebuild.static_phase import StaticPhase
 from tests.support.databases import SMALL, checked_db, resumed
 from tests.support.leftovers import leftovers
@@ -22,15 +22,15 @@ from .test_determinism import bytes_of_index
 ROWS = 600
 TINY = Limits(**{**vars(SMALL), "slice_bytes": 2_048})
 OPTIONS: dict[str, Any] = {"nlist": 9, "min_vectors_per_partition": 40}
-STOPS = range(1, 38, 3)
+STOPS = range(1, 38)
 """Such a build writes some forty times."""
 
 
 @pytest.fixture(autouse=True)
 def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Blocks of a few rows, so that there are several windows of assignments."""
-    monkeypatch.setattr(static_phase, "block_rows", lambda _: 40)
-    monkeypatch.setattr(static_phase, "BLOCKS_A_WINDOW", 3)
+    monkeypatch.setattr(budget, "block_rows", lambda _: 40)
+    monkeypatch.setattr(static_phase, "WINDOW_BLOCKS", 3)
 
 
 class Cut(BaseException):
@@ -152,6 +152,21 @@ async def test_writes_meanwhile_are_caught_up(phase: str, reopened: bool, tmp_pa
             await resumed(db)
             found = await _partitions(db)
     assert found == await _uninterrupted(tmp_path / "whole.db")
+
+
+async def test_windows_of_other_blocks_are_made_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A build that goes on with blocks of another size takes none of the windows it finds."""
+    expected = await rebuilt(tmp_path / "whole.db", parallel=1)
+    path = tmp_path / "cut.db"
+    await filled(path)
+    async with open_db(path, limits=TINY) as db:
+        await _interrupted_at(await db.index("ix"), "encode")
+    monkeypatch.setattr(budget, "block_rows", lambda _: 70)
+    async with checked_db(path, limits=TINY) as db:
+        await resumed(db)
+        assert await bytes_of_index(db) == expected
 
 
 async def _write(db: Database) -> None:

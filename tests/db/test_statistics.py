@@ -43,8 +43,8 @@ async def test_figures_of_an_index() -> None:
         await table.upsert(range(30, 40), clustered(10, seed=3))
         later = await index.statistics()
         assert (later.rows, later.tombstones) == (380, 30)
-        assert sum(part.rows for part in await index.partitions()) + later.lag_rows == 410
         await filed(index)
+        assert sum(part.rows for part in await index.partitions()) == 410
         await db.vacuum()
         swept = await index.statistics()
         assert (swept.tombstones, swept.delta_rows, swept.lag_rows) == (0, 0, 0)
@@ -138,3 +138,70 @@ async def test_names_of_what_there_is() -> None:
         assert await db.indexes() == []
         with pytest.raises(NotFoundError, match="'t' was dropped"):
             await table.upsert(1, clustered(1)[0])
+
+
+async def test_built_on_too_few_rows(caplog: pytest.LogCaptureFixture) -> None:
+    """Too many partitions for the rows are warned of, and a table that has grown is advice."""
+    async with checked_db() as db:
+        table = await filled(db, 200)
+        index = await table.create_index("ix", nlist=20)
+        assert caplog.text == ""
+        await table.create_index("many", nlist=21)
+        assert "index many: nlist=21 on 200 rows" in caplog.text
+        await table.upsert(range(200, 2_000), clustered(1_800))
+        advice = (await index.statistics()).advice
+        assert "it was built on 200 rows and has 2,000" in advice
+        assert advice.endswith(': ALTER INDEX "ix" REBUILD ONLINE')
+
+
+async def test_figures_since_the_build() -> None:
+    """Live rows since the build are counted, ended ones not; the time can be read."""
+    async with checked_db() as db:
+        table, index = await indexed(db, 400)
+        await table.upsert(range(390, 430), clustered(40, seed=5))
+        await table.upsert(range(390, 400), clustered(10, seed=6))
+        await table.delete(range(425, 430))
+        figures = await index.statistics()
+        assert (figures.rows_at_build, figures.rows_since_build, figures.rows) == (400, 35, 425)
+        assert figures.built_at is not None
+        assert f"built_at          {figures.built_at}" in str(figures)
+        assert (figures.kept, figures.recall, figures.cost) == (0, None, None)
+        await index.rebuild(keep_previous=1)
+        assert (await index.statistics()).kept == 1
+        assert (await index.statistics()).rows_since_build == 0
+
+
+async def test_what_a_rebuild_would_take(tmp_path: Path) -> None:
+    """The plan goes by the last rebuild where that was of as many rows, and by experience else."""
+    async with checked_db(tmp_path / "t.db") as db:
+        table, index = await indexed(db, 400)
+        plan = await index.explain_rebuild()
+        assert (plan.action, plan.reasons, plan.rows) == ("none", (), 400)
+        assert plan.basis.startswith("the last rebuild of this index: 400 rows in ")
+        before = plan.predicted_s
+        await table.upsert(range(400, 800), clustered(400, seed=3))
+        plan = await index.explain_rebuild()
+        assert plan.predicted_s == pytest.approx(2 * before)
+        assert plan.action == "rebuild"
+        assert (plan.cost_now, plan.cost_expected, plan.gain) == (None, None, None)
+        await table.upsert(range(800, 2_000), clustered(1_200, seed=4))
+        plan = await index.explain_rebuild()
+        assert plan.basis.endswith("on one core")
+        assert plan.predicted_s > 0
+        assert "; it was built on 400 rows and has 2,000; " in str(plan)
+        await index.rebuild()
+        assert plan.disk_bytes == (await index.statistics()).stored_bytes
+        assert plan.memory_bytes > 2_000 * DIM * 4
+    async with checked_db(tmp_path / "t.db", read_only=True) as reader:
+        assert (await (await reader.index("ix")).explain_rebuild()).action == "none"
+
+
+async def test_the_plan_of_an_untrained_index() -> None:
+    """Where there are too few rows, nothing is called for."""
+    async with checked_db() as db:
+        table = await filled(db, 3)
+        index = await table.create_index("ix")
+        plan = await index.explain_rebuild()
+        assert (plan.action, plan.rows) == ("none", 3)
+        assert plan.reasons[0].startswith("it is not trained yet")
+        assert (await index.statistics()).built_at is None

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from centroidb.engine.index.gate import recall_at_budget, verdict
+from centroidb.engine.index.gate import recall_at_budget, recall_at_probes, rows_to_reach, verdict
 from tests.index.data import SEED
 
 RANKING = np.array([[2, 0, 1], [0, 1, 2]], np.int32)
@@ -90,3 +90,19 @@ def test_one_query_proves_nothing() -> None:
 
     assert result.passed
     assert result.high == np.inf
+
+
+@pytest.mark.parametrize("share", [0.0, 0.25, 0.5, 0.75, 0.95, 1.0])
+def test_rows_to_reach_a_share(share: float) -> None:
+    """It is the smallest budget whose mean recall is the share, as trying each one finds it."""
+
+    def reached(budget: int) -> bool:
+        return bool(recall_at_budget(HOMES, RANKING, SIZES, budget).mean() >= share)
+
+    assert rows_to_reach(HOMES, RANKING, SIZES, share) == next(filter(reached, range(61)))
+
+
+def test_recall_of_so_many_probes() -> None:
+    """Neighbours count that are in the best partitions of their own query; all, if all are read."""
+    assert [recall_at_probes(HOMES, RANKING, n) for n in (1, 2, 3)] == [2 / 7, 6 / 7, 1.0]
+    assert recall_at_probes(np.full((2, 4), -1, np.int32), RANKING, 1) == 1.0

@@ -76,6 +76,34 @@ def test_blocks_may_run_in_any_order_and_thread() -> None:
     assert threads.centroids.tobytes() == straight.centroids.tobytes()
 
 
+@pytest.mark.usefixtures("small_blocks")
+def test_a_round_may_be_added_up_in_parts() -> None:
+    """Sums added a few blocks at a time, in order, give the bytes of all at once."""
+    sample = make("random", 1050, 20)
+    at_once, in_parts = (KMeans(sample, 30, seed=5, rounds=4, block_rows=64) for _ in range(2))
+    assert len(at_once.blocks()) == 17
+    trained(at_once)
+    while not in_parts.done:
+        blocks = in_parts.blocks()
+        for start in range(0, len(blocks), 3):
+            in_parts.add([in_parts.partial(block) for block in blocks[start : start + 3]])
+        in_parts.advance()
+    assert in_parts.centroids.tobytes() == at_once.centroids.tobytes()
+
+
+@pytest.mark.usefixtures("small_blocks")
+def test_smaller_blocks_see_as_many_rows() -> None:
+    """However small its blocks, a round looks at as many rows, and ends near where others do."""
+    sample = make("random", 6_000, 12)
+    seen = []
+    for block_rows in (None, 40, 7):
+        means = KMeans(sample, 8, seed=3, block_rows=block_rows)
+        rows = sum(len(means.partial(block).labels) for block in means.blocks())
+        seen.append((rows, trained(means)[-1].inertia))
+    assert all(abs(rows - 3_200) <= 100 for rows, _ in seen)
+    assert max(inertia for _, inertia in seen) < 1.05 * min(inertia for _, inertia in seen)
+
+
 @pytest.mark.parametrize("start", STARTS)
 def test_the_seed_decides(start: Start) -> None:
     """One seed gives the same centroids each time, another one others."""

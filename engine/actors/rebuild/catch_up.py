@@ -10,13 +10,14 @@ begins; commits go on meanwhile. A build asks the log, which it has pinned, that
 row is missing; a rollback comes from rows alone.
 
 A pass that leaves more than seven tenths of the lag before it does not gain on the
-writers enough: from then on they are let through at seven tenths of the speed of
+writers enough. A build that is throttled goes as fast as it can from then on, rather
+than slow writers for its own slowness. If that does not gain on them either, they are let through at seven tenths of the speed of
 that pass (`Brake`), and slower with each further such pass. So every pass leaves
 at most about seven tenths, under any write rate, and a writer waits no longer than
 the rows before it take.
 """
 
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -32,10 +33,11 @@ from ....wal.log import Record
 from ....wal.types import Lsn, Vid
 from ...index.generation import Batch, Generation
 from ...storage.folding import Writer, fold
-from ...storage.loading import block_rows, load_batches
+from ...storage.loading import load_batches
 from ..brake import Brake
 from ..errors import JobCancelled
 from ..state import State
+from .budget import Plan
 from .effort import Pace
 
 SHRINKING = 0.7
@@ -76,6 +78,7 @@ class CatchUp:
         position: Position,
         report: Callable[[int], Awaitable[None]],
         *,
+        plan: Plan,
         pace: Pace,
         from_log: bool = True,
     ) -> None:
@@ -83,6 +86,7 @@ class CatchUp:
         self._writer = writer
         self._generation = generation
         self._report = report
+        self._cut = plan.cut
         self._pace = pace
         self._from_log = from_log
         self._brake = Brake(position.table.id)
@@ -118,7 +122,7 @@ class CatchUp:
                     return
                 if lag > SHRINKING * before and self.rows > rows:
                     seconds = max(1e-3, trio.current_time() - began_s)
-                    self._slow_writers((self.rows - rows) / seconds)
+                    self._gain_on_writers((self.rows - rows) / seconds)
                 before = lag
 
     @contextmanager
@@ -132,8 +136,11 @@ class CatchUp:
             brake.release()
             self._brake = Brake(brake.table, brake.held_s)
 
-    def _slow_writers(self, rows_per_s: float) -> None:
-        """A pass went at this speed and did not gain on them."""
+    def _gain_on_writers(self, rows_per_s: float) -> None:
+        """A pass went at this speed and did not gain on them: go faster, or slow them."""
+        if self._pace.is_throttled:
+            self._pace = self._pace.without_throttle()
+            return
         self._brake.slow_to(SHRINKING * min(rows_per_s, self._brake.rows_per_s))
         self._state.brakes.add(self._brake)
 
@@ -142,11 +149,11 @@ class CatchUp:
         heads, table = self._state.heads, self._table()
         if self._from_log:
             await self._require_logged(heads, table)
-        step = block_rows(table.dim)
+        step = min(self._cut.block, self._cut.delta)
         for first in range(self.position.high, table.next_vid, step):
             until = Vid(min(first + step, table.next_vid))
-            async with self._pace.block(until - first):
-                await self._apply_block(table, Vid(first), until)
+            for batch in await self._assigned(table, Vid(first), until):
+                await self._file(batch)
         self.position = Position(heads, table)
 
     async def file_batches(self) -> None:
@@ -159,35 +166,38 @@ class CatchUp:
             generation.file_if_first(batch)
 
     async def _require_logged(self, heads: Heads, table: TableRow) -> None:
-        after = self.position.lsn
-        records = await self._state.pool.read(
-            lambda c: [record for record, _ in log.read(c, after, heads.lsn, table.id)]
-        )
-        _require_contiguous(records, self.position.high, table.next_vid)
-
-    async def _apply_block(self, table: TableRow, first: Vid, until: Vid) -> None:
-        some = await self._state.pool.read(
-            partial(
-                load_batches, table=table, first=first, until=until, generation=self._generation
+        after, applied = self.position.lsn, self.position.high
+        await self._state.pool.read(
+            lambda c: _require_contiguous(
+                (record for record, _ in log.read(c, after, heads.lsn, table.id)),
+                applied,
+                table.next_vid,
             )
         )
-        for batch in some:
-            await self._file(batch)
+
+    async def _assigned(self, table: TableRow, first: Vid, until: Vid) -> list[Batch]:
+        """The stored rows of a block, whose partitions are known."""
+        load = partial(
+            load_batches, table=table, first=first, until=until, generation=self._generation
+        )
+        async with self._pace.block(until - first):
+            some = await self._state.pool.read(load)
+            await run_blocking(lambda: [batch.rows for batch in some])
+        return some
 
     async def _file(self, batch: Batch) -> None:
         generation = self._generation
-        filed = await run_blocking(lambda: batch.rows)
-        generation.delta.append(filed)  # a fold may have replaced the delta meanwhile
+        generation.delta.append(batch.rows)
         generation.known_until = Vid(int(batch.vids[-1]) + 1)
         self.rows += len(batch)
-        if len(generation.delta) >= self._state.limits.delta_rows:
+        if len(generation.delta) >= self._cut.delta:
             deaths = self._state.deaths[self.position.table.id]
             slice_bytes = self._state.limits.slice_bytes
             async with self._state.maintenance:
                 await fold(self._writer, generation, deaths, self.position.lsn, slice_bytes)
 
 
-def _require_contiguous(records: list[Record], first: Vid, until: Vid) -> None:
+def _require_contiguous(records: Iterable[Record], first: Vid, until: Vid) -> None:
     """The log must name every vid between two positions, once and in order.
 
     A build that goes on after a fold may have some of the first records' rows already.

@@ -36,18 +36,32 @@ class Effort:
 
 
 class Pace:
-    """Holds the blocks of one build to its throttle. Used by all its workers on the event loop."""
+    """The turns of one build's blocks: at the workers that all builds share, and by its throttle.
 
-    def __init__(self, throttle: Throttle | None) -> None:
+    Used by all its lanes, on the event loop.
+    """
+
+    def __init__(self, throttle: Throttle | None, workers: trio.CapacityLimiter) -> None:
         self._throttle = throttle
+        self._workers = workers
         self._free_at_s = -math.inf
         """When the next block may begin, by trio's clock."""
 
+    @property
+    def is_throttled(self) -> bool:
+        """Whether it holds back."""
+        return self._throttle is not None
+
+    def without_throttle(self) -> "Pace":
+        """As fast as it can, at the same workers."""
+        return Pace(None, self._workers)
+
     @asynccontextmanager
     async def block(self, rows: int) -> AsyncIterator[None]:
-        """Work on so many rows; leaving it waits until the work is paid for."""
-        began_s = trio.current_time()
-        yield
+        """Work on so many rows, with a worker; leaving it waits until the work is paid for."""
+        async with self._workers:
+            began_s = trio.current_time()
+            yield
         if self._throttle is not None:
             cost_s = self._cost_s(rows, trio.current_time() - began_s)
             self._free_at_s = max(self._free_at_s, began_s) + cost_s

@@ -29,13 +29,11 @@ from ....txn.snapshot import Snapshot
 from ....wal import catalog, segments
 from ....wal.catalog import GenerationRow, JobRow, TableRow
 from ....wal.errors import CentroiDBError, DiskFullError
-from ....wal.rows import Versions
 from ....wal.seal import Seal
 from ....wal.types import GenerationId, JobId, Lsn
 from ...index.centroids import CentroidSearch
 from ...index.delta import Delta
 from ...index.generation import Generation
-from ...index.health import imbalance
 from ...index.parameters import IndexParameters
 from ...storage.folding import stage
 from ...storage.indexes import IndexState, Unfinished
@@ -46,13 +44,14 @@ from ..errors import JobCancelled
 from ..job import drop_unfinished
 from ..state import State
 from ..wide import consists_of
+from .budget import Plan, plan_for
 from .catch_up import CatchUp, Position
 from .effort import Effort, Pace
-from .gate import require_recall
+from .gate import TOLERANCE, TOLERANCE_FEWER, Gate
 from .outcome import Outcome
 from .record import JobRecord, Listener
 from .slices import BuildSlices
-from .static_phase import Assigned, StaticPhase, Step
+from .static_phase import Assigned, StaticPhase, Step, Vids
 from .takeover import Takeover
 
 
@@ -76,7 +75,7 @@ class Rebuilder:
         self._index = index
         self._parameters = parameters
         self._effort = effort
-        self._pace = Pace(effort.throttle)
+        self._pace = Pace(effort.throttle, state.build_workers)
         self._control = control
         self._ended = ended
         """Tells the Indexer and the Sweeper that there may be something to do."""
@@ -130,6 +129,7 @@ class Rebuilder:
         self._s0, self._row = unfinished.snapshot, unfinished.row
         self._record.take_up(unfinished.job)
         self._table = self._s0.heads.tables[self._index.row.table]
+        self._plan = self._planned_for(self._row.rows_at_build)
         job = self._record.row("running")
         await self._committer.write(partial(_resumed, row=self._row, job=job))
 
@@ -145,6 +145,7 @@ class Rebuilder:
         if table is None:
             raise JobCancelled(f"the table of index {self._index.row.name!r} was dropped")
         self._table = table
+        self._plan = self._planned_for(table.live)
         self._s0 = self._state.snapshots.open(heads, math.inf)
         planned = self._planned(table, heads.lsn)
 
@@ -154,6 +155,12 @@ class Rebuilder:
             return row, catalog.put_job(connection, job)
 
         return work
+
+    def _planned_for(self, rows: int) -> Plan:
+        """How to build over so many rows, those visible at S0; InputError if there is no memory."""
+        return plan_for(
+            self._table, rows, self._parameters, self._state.limits, parallel=self._effort.parallel
+        )
 
     def _planned(self, table: TableRow, lsn: Lsn) -> GenerationRow:
         parameters = self._parameters
@@ -170,7 +177,7 @@ class Rebuilder:
             codec=parameters.codec_for(table.dim),
             metric=parameters.metric,
             centroid_search=parameters.centroid_search,
-            rows_at_build=0,
+            rows_at_build=table.live,
             drift_baseline=0.0,
             cost_at_build=0.0,
             built_at_ns=time.time_ns(),
@@ -187,8 +194,8 @@ class Rebuilder:
             self._table,
             state.visibility(self._table, self._s0.lsn),
             self._parameters,
+            plan=self._plan,
             kept=self._slices(),
-            parallel=self._effort.parallel,
             pace=self._pace,
             report=self._record.report,
         )
@@ -211,7 +218,7 @@ class Rebuilder:
         return BuildSlices(self._state.pool, self._committer, self._row.id)
 
     async def _partition(
-        self, phase: StaticPhase, versions: Versions
+        self, phase: StaticPhase, versions: Vids
     ) -> tuple[NDArray[np.float32], CentroidSearch]:
         """Train, and assign every row; once more where small partitions are given up."""
         centroids = await phase.train(versions)
@@ -220,6 +227,7 @@ class Rebuilder:
         trimmed = phase.trimmed(assigned, centroids)
         if trimmed is not None:
             centroids, search = trimmed, await phase.search_of(trimmed)
+            del assigned  # or there would be two
             assigned = await phase.assign(versions, search, "reassign")
         self._assigned = assigned
         return centroids, search
@@ -230,7 +238,7 @@ class Rebuilder:
         slice_bytes = self._state.limits.slice_bytes
         await self._store_centroids(centroids)
         refs = await self._state.pool.read(lambda c: segments.staged(c, self._row.id))
-        pieces = phase.encoded(self._assigned, centroids, slice_bytes, done=len(refs))
+        pieces = phase.encoded(self._assigned, centroids, done=len(refs))
         async with aclosing(pieces) as encoded:
             async for some in encoded:
                 refs += await stage(self._committer, self._row.id, some, slice_bytes)
@@ -261,44 +269,40 @@ class Rebuilder:
             Position.of(generation.row, self._table),
             self._report_lag,
             pace=self._pace,
+            plan=self._plan,
         )
         old = self._index.active
-        before = imbalance(old.partition_sizes()) if old is not None else None
         await catch_up.run()
         await self._record.report("verify", 0, 1)
-        if old is not None and self._is_comparable(old, generation):
-            await self._pass_gate(old, generation)
-        await Takeover(
+        tolerance = None if old is None else self._tolerance(old, generation)
+        if old is not None and tolerance is not None:
+            await self._pass_gate(old, generation, tolerance)
+        outcome = await Takeover(
             self._state, self._committer, self._index, generation, catch_up, self._record
         ).run(self._parameters)
         with trio.CancelScope(shield=True):
             await self._slices().clear()
-        return Outcome(
-            index=self._index.row.name,
-            generation=generation.row.id,
-            nlist=generation.row.nlist,
-            rows=generation.row.rows_at_build,
-            rows_caught_up=catch_up.rows,
-            seconds=self._record.latest.elapsed_s,
-            writers_held_s=catch_up.held_s,
-            imbalance_before=before,
-            imbalance_after=imbalance(generation.partition_sizes()),
-        )
+        return outcome
 
-    def _is_comparable(self, old: Generation, new: Generation) -> bool:
-        """Whether recall at equal rows read tells a bad build from a good one.
+    def _tolerance(self, old: Generation, new: Generation) -> float | None:
+        """How much recall may fall at equal rows read; None where that would tell nothing.
 
-        It does not on a few rows; and with fewer partitions, which somebody asked
-        for, a build can only lose.
+        It does not on a few rows, nor by another metric. With fewer partitions a build can
+        only lose: when they were asked for that is no fault, and when the table has shrunk
+        it is one beyond what fewer partitions explain.
         """
-        rows = new.row.rows_at_build >= self._state.limits.gate_rows
-        return rows and old.metric == new.metric and new.row.nlist >= old.row.nlist
+        few = new.row.rows_at_build < self._state.limits.gate_rows
+        fewer = new.row.nlist < old.row.nlist
+        if few or old.metric != new.metric or (fewer and self._parameters.nlist is not None):
+            return None
+        return TOLERANCE_FEWER if fewer else TOLERANCE
 
-    async def _pass_gate(self, old: Generation, generation: Generation) -> None:
+    async def _pass_gate(self, old: Generation, generation: Generation, tolerance: float) -> None:
         assert self._s0 is not None
         assert self._assigned is not None
         visibility = self._state.visibility(self._table, self._s0.lsn)
-        await require_recall(self._state, self._table, visibility, self._assigned, old, generation)
+        gate = Gate(self._state, self._table, visibility, self._plan, tolerance)
+        await gate.require_recall(self._assigned, old, generation)
 
     async def _report_lag(self, lag: int) -> None:
         await self._record.report("catch up", 0, 1, lag=lag)

@@ -20,12 +20,12 @@ from ....txn.head import Heads
 from ....txn.snapshot import Snapshot
 from ....wal.errors import NotFoundError
 from ...index.generation import Generation
-from ...index.health import imbalance
 from ...index.parameters import IndexParameters
 from ...storage.indexes import IndexState
 from ..committer import Committer
 from ..errors import JobCancelled
 from ..state import State
+from .budget import plan_for
 from .catch_up import CatchUp, Position
 from .effort import Effort, Pace
 from .outcome import Outcome
@@ -47,7 +47,8 @@ class Rollback:
         self._state = state
         self._committer = committer
         self._index = index
-        self._pace = Pace(effort.throttle)
+        self._effort = effort
+        self._pace = Pace(effort.throttle, state.build_workers)
         self._record = JobRecord(committer, index.row.id, "rollback", effort, listener)
 
     async def run(self) -> Outcome:
@@ -79,31 +80,27 @@ class Rollback:
             self._state.snapshots.close(snapshot)
 
     async def _take_over(self, generation: Generation) -> Outcome:
+        position, parameters = self._position(generation), self._parameters(generation)
         catch_up = CatchUp(
             self._state,
             self._committer,
             generation,
-            self._position(generation),
+            position,
             self._report_lag,
+            plan=plan_for(
+                position.table,
+                position.table.live,
+                parameters,
+                self._state.limits,
+                parallel=self._effort.parallel,
+            ),
             pace=self._pace,
             from_log=False,
         )
-        before = self._index.active
         await catch_up.file_batches()
-        await Takeover(
+        return await Takeover(
             self._state, self._committer, self._index, generation, catch_up, self._record
-        ).run(self._parameters(generation))
-        return Outcome(
-            index=self._index.row.name,
-            generation=generation.row.id,
-            nlist=generation.row.nlist,
-            rows=generation.row.rows_at_build,
-            rows_caught_up=catch_up.rows,
-            seconds=self._record.latest.elapsed_s,
-            writers_held_s=catch_up.held_s,
-            imbalance_before=imbalance(before.partition_sizes()) if before else None,
-            imbalance_after=imbalance(generation.partition_sizes()),
-        )
+        ).run(parameters)
 
     def _position(self, generation: Generation) -> Position:
         table = self._state.heads.tables.get(self._index.row.table)

@@ -78,11 +78,14 @@ class BuildSlices:
         await self.keep(step, window, data)
 
     async def assigned(
-        self, step: str, window: int, blocks: int
+        self, step: str, window: int, blocks: int, rows: int
     ) -> tuple[NDArray[np.int32], NDArray[np.float64]] | None:
-        """What `keep_assigned` kept for a window of so many blocks; None if nothing."""
+        """What `keep_assigned` kept for a window of so many blocks and rows; None if nothing.
+
+        Other limits may have made other windows: what was kept for those is of no use.
+        """
         data = await self.read(step, window)
-        if data is None:
+        if data is None or len(data) != 8 * blocks + 4 * rows:
             return None
         distances = np.frombuffer(data, "<f8", count=blocks)
         return np.frombuffer(data, "<i4", offset=8 * blocks).astype(np.int32), distances

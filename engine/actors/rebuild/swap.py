@@ -45,6 +45,11 @@ class Swap:
             raise JobCancelled(f"index {self.index.row.name!r} was dropped during the build")
         return SwapWork(self, table, heads.lsn, self._kept())
 
+    @property
+    def settled(self) -> IndexParameters:
+        """What the index is from now on; how it is watched may have been altered meanwhile."""
+        return replace(self.parameters, auto_rebuild=self.index.parameters.auto_rebuild)
+
     def _kept(self) -> list[Generation]:
         """Those that a rollback can bring back from now on, oldest first."""
         others = [each for each in self.index.kept if each is not self.generation]
@@ -70,7 +75,7 @@ class Swap:
             index.row,
             active=generation.row.id,
             metric=self.parameters.metric,
-            parameters=self.parameters.to_json(),
+            parameters=self.settled.to_json(),
         )
         index.kept, index.active = done.kept, generation
         self.state.wake_writers()
@@ -115,7 +120,7 @@ class SwapWork:
             self.swap.index.row.id,
             generation.row.id,
             metric=self.swap.parameters.metric,
-            parameters=self.swap.parameters.to_json(),
+            parameters=self.swap.settled.to_json(),
             kept=[each.row.id for each in self.kept],
             time_ns=time_ns,
         )

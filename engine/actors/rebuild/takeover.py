@@ -11,11 +11,13 @@ from functools import partial
 import trio
 
 from ...index.generation import Generation
+from ...index.health import imbalance
 from ...index.parameters import IndexParameters
 from ...storage.indexes import IndexState
 from ..committer import Committer
 from ..state import State
 from .catch_up import CatchUp
+from .outcome import Outcome
 from .proof import Stored, sum_stored, verify_rows
 from .record import JobRecord
 from .swap import Swap
@@ -40,16 +42,33 @@ class Takeover:
         self._catch_up = catch_up
         self._record = record
 
-    async def run(self, parameters: IndexParameters) -> None:
+    async def run(self, parameters: IndexParameters) -> Outcome:
         """Swap the generation in; the index is then what `parameters` say.
 
         Raises RebuildRejected when it does not list exactly the rows of the table.
         """
+        old = self._index.active
+        before = imbalance(old.partition_sizes()) if old is not None else None
         while not await self._attempt(parameters):
             pass
         with trio.CancelScope(shield=True):  # what is swapped in is done
             await self._record.report("swap", 1, 1)
             await self._record.write("done")
+        return self._outcome(before)
+
+    def _outcome(self, imbalance_before: float | None) -> Outcome:
+        generation, catch_up = self._generation, self._catch_up
+        return Outcome(
+            index=self._index.row.name,
+            generation=generation.row.id,
+            nlist=generation.row.nlist,
+            rows=generation.row.rows_at_build,
+            rows_caught_up=catch_up.rows,
+            seconds=self._record.latest.elapsed_s,
+            writers_held_s=catch_up.held_s,
+            imbalance_before=imbalance_before,
+            imbalance_after=imbalance(generation.partition_sizes()),
+        )
 
     async def _attempt(self, parameters: IndexParameters) -> bool:
         """Prove and swap; False if a compaction came between: it moves rows to newer segments.
@@ -79,24 +98,21 @@ class Takeover:
     async def _sum_stored(self) -> Stored:
         position = self._catch_up.position
         visibility = self._state.visibility(position.table, position.lsn)
-        return await self._state.pool.read(
-            partial(
-                sum_stored,
-                generation=self._generation,
-                position=position,
-                visibility=visibility,
-            )
+        work = partial(
+            sum_stored, generation=self._generation, position=position, visibility=visibility
         )
+        async with self._state.build_workers:
+            return await self._state.pool.read(work)
 
     async def _verify(self, stored: Stored) -> None:
         position = self._catch_up.position
         visibility = self._state.visibility(position.table, position.lsn)
-        await self._state.pool.read(
-            partial(
-                verify_rows,
-                generation=self._generation,
-                stored=stored,
-                position=position,
-                visibility=visibility,
-            )
+        work = partial(
+            verify_rows,
+            generation=self._generation,
+            stored=stored,
+            position=position,
+            visibility=visibility,
         )
+        async with self._state.build_workers:
+            await self._state.pool.read(work)

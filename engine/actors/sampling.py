@@ -1,0 +1,113 @@
+"""How well an index finds what is near, measured on a sample of its own rows.
+
+    queries    some live rows, drawn at random
+    truth      their 10 nearest others, found exactly, a few runs of the table at a time
+    homes      the partition that each of these is in
+    recall     the share that a search finds in the partitions it probes by default
+    cost       the share of the rows, in the order they are probed, that holds 95 % of them
+
+Rows of the table are easier queries than those of users where users ask for what is not
+there; as figures to compare with those of the same index after its build they serve.
+"""
+
+import sqlite3
+from functools import partial
+
+import numpy as np
+import trio
+from numpy.typing import NDArray
+
+from ...txn.deaths import Visibility
+from ...wal import rows
+from ...wal.blocking import run_blocking
+from ...wal.catalog import TableRow
+from ...wal.rows import VectorBlock
+from ...wal.types import IndexId
+from ..index.cache import Cache
+from ..index.centroids import CentroidSearch
+from ..index.gate import recall_at_probes, rows_to_reach
+from ..index.generation import Generation
+from ..index.health import Measured
+from ..index.parameters import default_nprobe
+from ..storage.blocks import BlockCache
+from ..storage.lookup import Query, search_exactly
+from .rebuild.gate import Homes, K, listed, neighbours
+from .state import State
+from .view import View, close_view, open_view
+
+QUERIES = 64
+DRAWN_A_QUERY = 16
+"""Versions drawn for each query; those that ended are passed over."""
+FOUND_SHARE = 0.95
+"""What part of the neighbours the cost is for."""
+
+Vids = NDArray[np.int64]
+
+
+async def sample(state: State, index: IndexId) -> Measured | None:
+    """Measure the active generation of an index; None where it has none, or no rows are drawn.
+
+    The cache is left alone: what searches use stays in it.
+    """
+    view = open_view(state, trio.current_time())
+    try:
+        pinned = view.indexes.get(index)
+        if pinned is None or pinned.generation is None:
+            return None
+        return await _measured(view, pinned.generation)
+    finally:
+        close_view(state, view)
+
+
+async def _measured(view: View, generation: Generation) -> Measured | None:
+    (table,) = (t for t in view.snapshot.heads.tables.values() if t.id == generation.table)
+    visibility = view.visibility(table)
+    queries = await view.read(
+        partial(draw, table=table, visibility=visibility, seed=generation.row.id)
+    )
+    if not len(queries.vids):
+        return None
+    query = Query(generation.metric, queries.vectors, K + 1, with_rows=False)
+    nothing_kept: BlockCache = Cache(0, keeps_runs=False)
+    answers = await search_exactly(view.read, nothing_kept, table, visibility, query)
+    truth = neighbours([answer.vids for answer in answers], queries.vids)
+    manifest = generation.manifest()
+    try:
+        wanted = np.unique(truth)
+        found = await view.read(lambda c: listed(c, generation.row.id, manifest, wanted))
+        homes = Homes(wanted, found)
+    finally:
+        generation.unpin(manifest)
+    sizes = generation.partition_sizes()
+    figures = await run_blocking(measure, generation.search, sizes, queries.vectors, truth, homes)
+    recall, rows_read = figures
+    return Measured(generation.row.id, recall, len(queries.vids), min(1.0, rows_read / table.live))
+
+
+def draw(
+    connection: sqlite3.Connection, table: TableRow, visibility: Visibility, seed: int
+) -> VectorBlock:
+    """At most QUERIES visible rows; the same for the same rows and seed."""
+    random = np.random.default_rng((seed, table.next_vid))
+    drawn = np.unique(random.integers(1, max(2, table.next_vid), QUERIES * DRAWN_A_QUERY))
+    seen = visibility(drawn)
+    stored = rows.crcs_of(connection, table.id, drawn if seen is None else drawn[seen]).vids
+    chosen = random.choice(stored, min(QUERIES, len(stored)), replace=False)
+    return rows.read_vectors(connection, table.id, np.sort(chosen), table.dim)
+
+
+def measure(
+    search: CentroidSearch,
+    sizes: NDArray[np.int64],
+    vectors: NDArray[np.float32],
+    truth: Vids,
+    homes: Homes,
+) -> tuple[float, int]:
+    """Recall by default, and the rows that hold 95 % of the neighbours.
+
+    sizes: rows of each partition; vectors (q, dim); truth (q, K): their true neighbours.
+    """
+    ranking = search.rank(vectors, len(sizes))
+    where = homes.of(truth)
+    recall = recall_at_probes(where, ranking, default_nprobe(len(sizes)))
+    return recall, rows_to_reach(where, ranking, sizes, FOUND_SHARE)
