@@ -5,7 +5,9 @@ PYTHON ?= python3
 BIN := .venv/bin
 ROOT := build/import-root/centroidb
 
-.PHONY: test demo bench format clean
+.SECONDEXPANSION:
+
+.PHONY: test demo bench bench-rebuild format clean
 
 test: .venv/dev.stamp $(ROOT)
 	$(BIN)/ruff format --check .
@@ -20,12 +22,17 @@ demo: .venv/demo.stamp
 bench: .venv/bench.stamp
 	$(BIN)/python -m tests.bench.run
 
+# A peer that can not be installed is named in what it prints.
+bench-rebuild: .venv/bench.stamp
+	-$(MAKE) .venv-peers/bench-peers.stamp
+	$(BIN)/python -m tests.bench.rebuild all
+
 format: .venv/dev.stamp
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
 clean:
-	rm -rf .venv build dist *.egg-info .hypothesis .*_cache
+	rm -rf .venv .venv-peers build dist *.egg-info .hypothesis .*_cache
 
 # mypy and import-linter read a package by its folders: links that lie as the wheel's map has them.
 $(ROOT):
@@ -33,10 +40,11 @@ $(ROOT):
 	ln -s $(addprefix ../../../,engine txn wal engine/api/__init__.py engine/api/py.typed) $@
 
 # One stamp per extra of pyproject.toml: test, demo and bench install only what they need.
-.venv/%.stamp: pyproject.toml | .venv/bin/python
-	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[$*]'
+# The bench's peers, which bring servers and libraries of their own, stay apart in .venv-peers.
+%.stamp: pyproject.toml | $$(@D)/bin/python
+	$(@D)/bin/pip install --quiet --disable-pip-version-check --editable '.[$(*F)]'
 	touch $@
 
-.venv/bin/python:
+.venv/bin/python .venv-peers/bin/python:
 	.ci/prerequisites $(PYTHON)
-	$(PYTHON) -m venv .venv
+	$(PYTHON) -m venv $(@D:/bin=)

@@ -13,9 +13,10 @@ TICK_S = 0.001
 
 @dataclass
 class Latencies:
-    """The durations of one kind of call."""
+    """The durations of one kind of call, and when each began."""
 
     times_ms: list[float] = field(default_factory=list)
+    starts_s: list[float] = field(default_factory=list)
 
     @contextmanager
     def timed(self) -> Iterator[None]:
@@ -23,6 +24,7 @@ class Latencies:
         start_s = perf_counter()
         yield
         self.times_ms.append((perf_counter() - start_s) * 1e3)
+        self.starts_s.append(start_s)
 
     def summary(self) -> dict[str, float]:
         """Number of calls, median, 99th percentile and longest, in milliseconds."""
@@ -33,6 +35,12 @@ class Latencies:
             "p99_ms": float(p99),
             "max_ms": max(self.times_ms),
         }
+
+    def longest_ms(self, since_s: float, until_s: float) -> float:
+        """The longest call that overlaps the span, 0 if none does."""
+        starts_s, times_ms = np.array(self.starts_s), np.array(self.times_ms)
+        overlapping = (starts_s <= until_s) & (starts_s + times_ms / 1e3 >= since_s)
+        return float(times_ms[overlapping].max(initial=0.0))
 
 
 @dataclass

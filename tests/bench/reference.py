@@ -13,6 +13,7 @@ from time import perf_counter
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tests.bench import data
 from tests.bench.latency import Latencies
@@ -33,17 +34,24 @@ def main(path: Path) -> None:
 
 def measure(corpus: data.Corpus, kth_distances: list[float], seed: int) -> dict[str, Any]:
     """One index: seconds to build it, and its cost at each nprobe."""
-    import faiss
-
-    faiss.omp_set_num_threads(1)
-    index: Any = faiss.index_factory(data.DIM, f"IVF{NLIST},Flat")
-    index.cp.seed = seed
-    start_s = perf_counter()
-    index.train(corpus.vectors)
-    index.add(corpus.vectors)
-    build_s = perf_counter() - start_s
+    index, build_s = build(corpus.vectors, NLIST, seed=seed, threads=1)
     sweep = [sweep_point(index, corpus, kth_distances, nprobe) for nprobe in NPROBES]
     return {"build_s": build_s, "sweep": sweep}
+
+
+def build(
+    vectors: NDArray[np.float32], nlist: int, *, seed: int, threads: int
+) -> tuple[Any, float]:
+    """An IVFFlat index, trained and filled, and the seconds that took."""
+    import faiss
+
+    faiss.omp_set_num_threads(threads)
+    index: Any = faiss.index_factory(vectors.shape[1], f"IVF{nlist},Flat")
+    index.cp.seed = seed
+    start_s = perf_counter()
+    index.train(vectors)
+    index.add(vectors)
+    return index, perf_counter() - start_s
 
 
 def sweep_point(

@@ -26,9 +26,9 @@ import trio
 
 from centroidb import Database, Table, open_db
 from tests.bench import data, tables
-from tests.bench.latency import Latencies
-from tests.bench.load import Load
-from tests.bench.recall import NLIST, NPROBES, SEEDS, K, Point, mean_sweep, recall
+from tests.bench.load import Load, rewrites
+from tests.bench.recall import NLIST, SEEDS, Point, mean_sweep
+from tests.bench.sweep import Exam, sweep
 
 FOLDER = Path("build") / "bench"
 CHANGED_SHARE = 0.2
@@ -42,7 +42,7 @@ class Bench:
     """The set, and what has been measured so far."""
 
     corpus: data.Corpus
-    kth_distances: list[float]
+    exam: Exam
     result: dict[str, Any] = field(default_factory=dict)
 
     @asynccontextmanager
@@ -64,7 +64,7 @@ class Bench:
             )
             await self.change(table)
             await self.rebuild(database, table)
-            self.result["sweep_rebuilt"] = await self.sweep(table)
+            self.result["sweep_rebuilt"] = await sweep(table, self.exam)
             errors = (await database.check()).errors
         if errors:
             raise RuntimeError(f"check() after the bench: {errors}")
@@ -82,28 +82,7 @@ class Bench:
         await database.drop_index(INDEX, if_exists=True)
         async with self.clock("build_s"):
             await table.create_index(INDEX, nlist=NLIST, seed=seed)
-        return await self.sweep(table)
-
-    async def sweep(self, table: Table) -> list[Point]:
-        """Every query alone, at every nprobe."""
-        rows = {int(key): row for row, key in enumerate(self.corpus.keys)}
-        return [await self.sweep_point(table, rows, nprobe) for nprobe in NPROBES]
-
-    async def sweep_point(self, table: Table, rows: dict[int, int], nprobe: int) -> Point:
-        """Mean recall and rows read, and the latencies, at one nprobe."""
-        latencies, recalls, rows_read = Latencies(), [], []
-        for query, kth_distance in zip(self.corpus.queries, self.kth_distances, strict=True):
-            with latencies.timed():
-                hits = await table.search(query, k=K, nprobe=nprobe)
-            found = self.corpus.vectors[[rows[key] for key in hits.ids]]
-            recalls.append(recall(query, found, kth_distance))
-            rows_read.append(hits.rows_scanned)
-        return {
-            "nprobe": nprobe,
-            "recall": float(np.mean(recalls)),
-            "rows_read": float(np.mean(rows_read)),
-            **latencies.summary(),
-        }
+        return await sweep(table, self.exam)
 
     async def change(self, table: Table) -> None:
         """Delete a fifth of the rows and insert them again."""
@@ -120,7 +99,7 @@ class Bench:
     async def rebuild(self, database: Database, table: Table) -> None:
         """The load beside the purge of the change, beside nothing, and beside a rebuild."""
         index = await table.index(INDEX)
-        purging = await Load(table, self.corpus).beside(partial(trio.sleep, IDLE_S))
+        purging = await self.load_on(table).beside(partial(trio.sleep, IDLE_S))
         async with self.clock("vacuum_s"):
             await database.vacuum()
 
@@ -128,12 +107,16 @@ class Bench:
             async with self.clock("rebuild_s"):
                 await index.rebuild(parallel=1)
 
-        idle, busy = Load(table, self.corpus), Load(table, self.corpus)
+        idle, busy = self.load_on(table), self.load_on(table)
         self.result["load"] = {
             "while deleted rows are purged": purging,
             "idle": await idle.beside(partial(trio.sleep, IDLE_S)),
             "during the rebuild": await busy.beside(work),
         }
+
+    def load_on(self, table: Table) -> Load:
+        """A writer and a reader."""
+        return Load(table, self.corpus.queries, rewrites(table, self.corpus))
 
 
 def peak_memory_mb() -> float:
@@ -169,8 +152,7 @@ def main() -> None:
         old.unlink()
     corpus = data.load()
     gc.freeze()  # the rows to load are the bench's, and a million objects to walk
-    _, distances = data.ground_truth(corpus.vectors, corpus.queries, K)
-    bench = Bench(corpus, distances[:, -1].tolist())
+    bench = Bench(corpus, Exam.of(corpus.keys, corpus.vectors, corpus.queries))
     trio.run(bench.run, path)
     (FOLDER / "centroidb.json").write_text(json.dumps(bench.result, indent=1), encoding="utf-8")
     reference = json.loads(reference_file.read_text(encoding="utf-8"))

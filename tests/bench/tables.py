@@ -60,13 +60,14 @@ def latencies(result: dict[str, Any]) -> str:
         *("searches", "p50 ms", "p99 ms", "max ms", "loop late by at most, ms"),
     ]
     lines = [
-        [name, *_calls(load["commit"]), *_calls(load["search"]), f"{load['loop_latest_ms']:.1f}"]
+        [name, *calls(load["commit"]), *calls(load["search"]), f"{load['loop_latest_ms']:.1f}"]
         for name, load in result["load"].items()
     ]
     return markdown(header, lines)
 
 
-def _calls(summary: dict[str, float]) -> list[str]:
+def calls(summary: dict[str, float]) -> list[str]:
+    """Number of calls, median, 99th percentile, longest."""
     return [
         f"{summary['calls']:,}",
         *(f"{summary[key]:.2f}" for key in ("p50_ms", "p99_ms", "max_ms")),

@@ -9,7 +9,7 @@ TOP = {
     *("pyproject.toml", "README.md", "LICENSE", "CHANGELOG.md", "Makefile", ".gitignore"),
     *("engine", "txn", "wal", "tests", "fuzz", "docs", ".ci"),
 }
-MADE = {".git", ".venv", "build", "dist", "centroidb.egg-info", ".hypothesis"}
+MADE = {".git", ".venv", ".venv-peers", "build", "dist", "centroidb.egg-info", ".hypothesis"}
 
 
 def test_top_level_holds_nothing_more() -> None:
