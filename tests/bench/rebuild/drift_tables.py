@@ -7,6 +7,10 @@ from tests.bench.rebuild.accuracy import NPROBE, at_nprobe, at_recall
 from tests.bench.rebuild.targets import seconds, targets
 from tests.bench.tables import calls, markdown
 
+DURABILITY = (
+    "CentroiDB and pgvector sync every commit to the disk; zvec, to judge by its times, does not."
+)
+
 
 def drift(result: dict[str, Any]) -> str:
     """All tables of one set, and the peers that failed."""
@@ -80,7 +84,7 @@ def latencies(result: dict[str, Any]) -> str:
         for name, figures in systems
         for when in ("idle", "during")
     ]
-    return markdown(header, lines)
+    return f"{markdown(header, lines)}\n\n{DURABILITY}"
 
 
 def goals(result: dict[str, Any]) -> str:

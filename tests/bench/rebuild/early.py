@@ -2,20 +2,19 @@
 
     some rows -> index -> the rest, in steps -> sweep -> index.rebuild() -> sweep
 
-With `auto_rebuild="on"` the index is left to itself instead, until it has come to rest.
+With `auto_rebuild="on"` the index is left to itself instead of rebuilt.
 """
 
-import inspect
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
-import trio
 from numpy.typing import NDArray
 
 from centroidb import Index, Table
 from tests.bench.rebuild.accuracy import measure
+from tests.bench.rebuild.automatic import later, rested
 from tests.bench.rebuild.drift import INDEX, opened
 from tests.bench.rebuild.mixture import Mixture
 from tests.bench.recall import Point
@@ -26,11 +25,8 @@ ROWS = 50_000
 STEP = 1_000
 QUERIES = 200
 SEED = 20_250_104
-REST_S = 3.0
-"""An index that has not been built for so long is at rest."""
-POLL_S = 0.1
-
-HAS_AUTOMATIC = "auto_rebuild" in inspect.signature(Table.create_index).parameters
+LOOKS = 3
+"""How often the Monitor may look, and act, once the table is grown."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +52,7 @@ class Early:
     async def manual(self, path: Path, start: int) -> dict[str, Any]:
         """Grown, and rebuilt once."""
         async with opened(path) as (_, table):
-            index = await self.grown(table, start)
+            index = await self.grown(table, start, "off")
             before = await figures(table, self.exam)
             outcome = await index.rebuild()
             return {
@@ -68,14 +64,15 @@ class Early:
     async def automatic(self, path: Path, start: int) -> dict[str, Any]:
         """Grown, and left to itself."""
         async with opened(path) as (_, table):
-            index = await self.grown(table, start, auto_rebuild="on")
-            await rested(index)
+            index = await self.grown(table, start, "on")
+            for _ in range(LOOKS):
+                await later(index)
             return {"after": await figures(table, self.exam)}
 
-    async def grown(self, table: Table, start: int, **options: Any) -> Index:
+    async def grown(self, table: Table, start: int, auto_rebuild: Literal["on", "off"]) -> Index:
         """An index on the first rows, then the others, a commit each thousand."""
         await table.upsert(range(start), self.vectors[:start])
-        index = await table.create_index(INDEX, **options)
+        index = await table.create_index(INDEX, auto_rebuild=auto_rebuild)
         for first in range(start, len(self.vectors), STEP):
             some = self.vectors[first : first + STEP]
             await table.upsert(range(first, first + len(some)), some)
@@ -83,29 +80,15 @@ class Early:
         return index
 
     async def run(self, folder: Path) -> dict[str, Any]:
-        """Every start; None for what this version does not have."""
+        """Every start that leaves something to grow."""
         return {
             f"{start:,}": {
                 "manual": await self.manual(folder / f"manual-{start}.db", start),
-                "automatic": (
-                    await self.automatic(folder / f"automatic-{start}.db", start)
-                    if HAS_AUTOMATIC
-                    else None
-                ),
+                "automatic": await self.automatic(folder / f"automatic-{start}.db", start),
             }
             for start in STARTS
             if start < len(self.vectors)
         }
-
-
-async def rested(index: Index) -> None:
-    """Wait until all rows are filed and nothing has been built for a while."""
-    until_s = trio.current_time() + REST_S
-    while trio.current_time() < until_s:
-        state = await index.statistics()
-        if state.building or state.lag_rows:
-            until_s = trio.current_time() + REST_S
-        await trio.sleep(POLL_S)
 
 
 async def figures(table: Table, exam: Exam) -> dict[str, Any]:

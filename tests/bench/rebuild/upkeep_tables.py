@@ -23,8 +23,7 @@ def _states(start: str, states: dict[str, Any]) -> Iterator[list[str]]:
     rebuilt = f"rebuilt in {manual['outcome']['seconds']:.2f} s"
     yield [start, "grown", *_figures(manual["before"])]
     yield [start, rebuilt, *_figures(manual["after"])]
-    there = _figures(automatic["after"]) if automatic else ["not there", "", "", "", ""]
-    yield [start, 'auto_rebuild="on"', *there]
+    yield [start, 'auto_rebuild="on"', *_figures(automatic["after"])]
 
 
 def _figures(state: dict[str, Any]) -> list[str]:
@@ -63,17 +62,15 @@ def _rate(result: dict[str, Any]) -> list[str]:
     ]
 
 
-def epochs(policies: dict[str, Any], known: Sequence[str]) -> str:
-    """Rows read by epoch, one line a policy; `known` are those that could be."""
+def epochs(policies: dict[str, Any]) -> str:
+    """Rows read by epoch, one line a policy."""
     shown = range(0, len(next(iter(policies.values()))["rows_read"]), EPOCHS_A_COLUMN)
     header = ["policy", "maintenance s", *(f"epoch {number}" for number in shown), "mean"]
-    lines = [_course(name, policies.get(name), shown) for name in known]
+    lines = [_course(name, course, shown) for name, course in policies.items()]
     return markdown(header, lines)
 
 
-def _course(name: str, course: dict[str, Any] | None, shown: Sequence[int]) -> list[str]:
-    if course is None:
-        return [name, "not there", *("" for _ in shown), ""]
+def _course(name: str, course: dict[str, Any], shown: Sequence[int]) -> list[str]:
     rows = course["rows_read"]
     figures = [*(rows[number] for number in shown), sum(rows) / len(rows)]
     return [name, f"{course['seconds']:.2f}", *(f"{figure:,.0f}" for figure in figures)]
