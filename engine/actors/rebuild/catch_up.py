@@ -154,6 +154,7 @@ class CatchUp:
             until = Vid(min(first + step, table.next_vid))
             for batch in await self._assigned(table, Vid(first), until):
                 await self._file(batch)
+            await self._report(self._table().next_vid - until)
         self.position = Position(heads, table)
 
     async def file_batches(self) -> None:
