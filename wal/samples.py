@@ -17,6 +17,11 @@ log = logging.getLogger(__name__)
 def replace(connection: sqlite3.Connection, index: IndexId, vectors: Sequence[bytes]) -> None:
     """The captured queries of an index are these from now on, each float32, little-endian."""
     delete(connection, index)
+    append(connection, index, vectors)
+
+
+def append(connection: sqlite3.Connection, index: IndexId, vectors: Sequence[bytes]) -> None:
+    """Add some of them: where they are more than one chore may write."""
     now_ns = time.time_ns()
     connection.executemany(
         "INSERT INTO query_samples (index_id, time_ns, vector) VALUES (?,?,?)",

@@ -9,8 +9,11 @@ with no less a chance than if there had been 4,096, so that old ones go as searc
 change. They are kept in memory, and in the file now and then; a crash costs the newest.
 """
 
+import logging
 import random
-from collections.abc import Iterable
+import sqlite3
+from collections.abc import Callable, Iterable
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,12 +21,14 @@ from numpy.typing import NDArray
 from ...wal import samples
 from ...wal.types import IndexId
 from ..storage.folding import Writer
-from ..storage.indexes import IndexState
+
+log = logging.getLogger(__name__)
 
 KEPT = 128
 WINDOW = 4_096
 
 Vectors = NDArray[np.float32]
+Work = Callable[[sqlite3.Connection], None]
 
 
 class Captured:
@@ -61,17 +66,50 @@ class Captured:
 
     @classmethod
     def of_bytes(cls, stored: Iterable[bytes], dim: int) -> "Captured":
-        """From the file; what has another length or is not finite is left out."""
+        """From the file; what has another length or is not finite is left out, and logged."""
+        stored = list(stored)
         whole = [np.frombuffer(raw, "<f4") for raw in stored if len(raw) == 4 * dim]
-        return cls([vector for vector in whole if np.isfinite(vector).all()])
+        sound = [vector for vector in whole if np.isfinite(vector).all()]
+        if len(sound) < len(stored):
+            damaged = len(stored) - len(sound)
+            log.warning("%d captured queries are no vectors of %d dims: left out", damaged, dim)
+        return cls(sound)
 
 
 async def save_captured(
-    writer: Writer, captured: dict[IndexId, Captured], indexes: dict[IndexId, IndexState]
+    writer: Writer, captured: dict[IndexId, Captured], index: IndexId, *, slice_bytes: int
 ) -> None:
-    """Write down what was captured since the last time, an index at a time."""
-    for index, queries in list(captured.items()):
-        if queries.changed and index in indexes:
-            queries.changed = False
-            stored = queries.to_bytes()
-            await writer.write(lambda c: samples.replace(c, index, stored))  # noqa: B023 - at once
+    """Write down what was captured of an index since the last time, a slice at a time.
+
+    What could not be written is written the next time. Nothing is when the index is dropped
+    meanwhile, since a drop removes its entry from `captured`.
+    """
+    queries = captured.get(index)
+    if queries is None or not queries.changed:
+        return
+    queries.changed = False
+    try:
+        for number, vectors in enumerate(_slices(queries.to_bytes(), slice_bytes)):
+            put = samples.append if number else samples.replace
+            work = partial(put, index=index, vectors=vectors)
+            await writer.do(partial(_unless_gone, captured, index, queries, work), _done)
+    except BaseException:
+        queries.changed = True
+        raise
+
+
+def _slices(vectors: list[bytes], slice_bytes: int) -> list[list[bytes]]:
+    """All of one length."""
+    step = max(1, slice_bytes // len(vectors[0]))
+    return [vectors[at : at + step] for at in range(0, len(vectors), step)]
+
+
+def _unless_gone(
+    captured: dict[IndexId, Captured], index: IndexId, queries: Captured, work: Work
+) -> Work:
+    """In the turn of the write: rows of an index that is gone would outlive it."""
+    return work if captured.get(index) is queries else _done
+
+
+def _done(_: object) -> None:
+    """Nothing is left to do."""

@@ -143,7 +143,10 @@ class Monitor:
                 log.warning("watching index %s: %s", index.row.name, error)
 
     async def _save_captured(self, index: IndexState) -> None:
-        await save_captured(self._writer, self._state.captured, {index.row.id: index})
+        slice_bytes = self._state.limits.slice_bytes
+        await save_captured(
+            self._writer, self._state.captured, index.row.id, slice_bytes=slice_bytes
+        )
 
     async def _look_at(self, index: IndexState) -> None:
         watch = await self._watch(index)

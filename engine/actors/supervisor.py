@@ -374,8 +374,10 @@ class Supervisor:
             await run_blocking(self.state.file.abandon)
 
     async def _save_captured(self) -> None:
+        captured, slice_bytes = self.state.captured, self.state.limits.slice_bytes
         with trio.move_on_after(CLOSING_FOLD_S), contextlib.suppress(CentroiDBError):
-            await save_captured(self.committer, self.state.captured, self.state.indexes)
+            for index in list(captured):
+                await save_captured(self.committer, captured, index, slice_bytes=slice_bytes)
 
     async def _fold_all(self) -> None:
         """What is filed is folded, so that the next open has nothing to replay."""

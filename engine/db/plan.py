@@ -29,12 +29,12 @@ SQ8_BOUNDS_BYTES = 12
 class RebuildPlan(Printed):
     """A rebuild of an index that has not begun.
 
-    action: what the figures call for, and reasons, why; predicted_s: how long it takes,
-    and basis, where that is known from; disk_bytes: the new generation, beside the old one
-    until that is dropped; memory_bytes: what the build holds at most. cost_now,
-    cost_expected: share of the rows that must be read to find 95 % of the nearest ones, as
-    sampled last and as it was after the last build; gain: the one over the other; None
-    where not known.
+    action: what the figures call for, and reasons, why; predicted_s: how long it takes, and
+    basis, where that is known from, pauses of that rebuild included; disk_bytes: the new
+    generation, beside the old one until that is dropped; memory_bytes: what the build holds
+    at most. cost_now, cost_expected: share of the rows that must be read to find 95 % of
+    the nearest ones, as sampled last and as it was after the last build; gain: the one over
+    the other; None where not known.
     """
 
     index: str

@@ -20,9 +20,13 @@ Action = Literal["none", "reorganize", "rebuild"]
 
 CHANGED_MIN: Final = 0.05
 """Share of rows that came or went since the build; below it a build would give the same index."""
+CHANGED_LEAVE: Final = 0.04
+"""What was decided holds down to here, as rows come and go."""
 AS_BUILT: Final = 1.25
 """A search that costs at most so many times what it did after the build is as good as then:
 the costs of two samples of the same index differ by a tenth or so."""
+AS_BUILT_LEAVE: Final = 1.15
+"""Once it was found to cost more: two samples of one cost hardly lie on both sides of the two."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,13 +86,14 @@ class Rule:
     leave: float
     figure: Callable[[Figures], float | None]
     reason: Callable[[Figures], str]
+    guard: Callable[[Figures, bool], bool] = lambda *_: True
+    """Whether the rule may speak, given whether it held before."""
 
     def holds(self, figures: Figures, previous: Decision) -> bool:
         """Whether the figure passes, by the lower threshold if the rule held before."""
-        value = self.figure(figures)
-        return value is not None and value >= (
-            self.leave if self.name in previous.rules else self.enter
-        )
+        held = self.name in previous.rules
+        value = self.figure(figures) if self.guard(figures, held) else None
+        return value is not None and value >= (self.leave if held else self.enter)
 
 
 def _largest(figures: Figures) -> float:
@@ -105,11 +110,13 @@ def _came(figures: Figures) -> float | None:
 
 
 def _missed(figures: Figures) -> float | None:
-    """Silent where a search costs what it did after the build: another would find no more."""
+    return None if figures.recall is None else 1.0 - figures.recall
+
+
+def _costs_more(figures: Figures, held: bool) -> bool:
+    """Where a search costs what it did after the build, another build would find no more."""
     ratio = figures.cost_ratio
-    if figures.recall is None or (ratio is not None and ratio <= AS_BUILT):
-        return None
-    return 1.0 - figures.recall
+    return ratio is None or ratio > (AS_BUILT_LEAVE if held else AS_BUILT)
 
 
 RULES: Final = (
@@ -172,6 +179,7 @@ RULES: Final = (
         0.08,
         _missed,
         lambda figures: f"searches find {figures.recall or 0:.0%} of the nearest rows",
+        guard=_costs_more,
     ),
 )
 
@@ -182,7 +190,7 @@ def decide(figures: Figures, previous: Decision = NOTHING) -> Decision:
     Of rules that want different things a rebuild goes first: it does what a
     reorganization does.
     """
-    if figures.changed < CHANGED_MIN:
+    if figures.changed < (CHANGED_LEAVE if previous.rules else CHANGED_MIN):
         return NOTHING
     held = [rule for rule in RULES if rule.holds(figures, previous)]
     wanted = {rule.action for rule in held}

@@ -1,16 +1,21 @@
 """Captured queries: which are kept, how they survive, and that a rebuild is judged by them."""
 
+import sqlite3
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from centroidb import RebuildRejected, open_db
-from centroidb.engine.actors.capture import KEPT, WINDOW, Captured
+from centroidb import DiskFullError, RebuildRejected, open_db
+from centroidb.engine.actors.capture import KEPT, WINDOW, Captured, save_captured
 from centroidb.engine.actors.rebuild import gate
 from centroidb.engine.actors.rebuild.static_phase import StaticPhase
+from centroidb.wal import samples
+from centroidb.wal.types import IndexId
 from tests.support.databases import SMALL, checked_db
+from tests.wal.files import memory_file
 
 from .points import SEED, indexed, points, supervisor_of
 
@@ -35,12 +40,75 @@ def test_old_queries_go_as_new_ones_come() -> None:
     assert captured.vectors(KEPT).sum() > 0.99 * KEPT
 
 
-def test_what_the_file_holds_damaged_is_left_out() -> None:
-    """A vector of another length, or one that is no number, is not a query."""
+def test_what_the_file_holds_damaged_is_left_out(caplog: pytest.LogCaptureFixture) -> None:
+    """A vector of another length, or one that is no number, is not a query, and is logged."""
     whole = np.array([1, 2], "<f4").tobytes()
     broken = np.array([1, np.nan], "<f4").tobytes()
     captured = Captured.of_bytes([whole, b"123", broken], dim=2)
     assert captured.vectors(9).tolist() == [[1, 2]]
+    assert caplog.messages == ["2 captured queries are no vectors of 2 dims: left out"]
+
+
+class Turns:
+    """Carries chores out on a file of its own, and does something after each."""
+
+    def __init__(self, after: Callable[[int], None] = lambda _: None) -> None:
+        self.connection = memory_file()
+        self.done = 0
+        self._after = after
+
+    async def do(self, start: Callable[[], Any], finish: Callable[[Any], Any]) -> Any:
+        """One turn."""
+        result = finish(start()(self.connection))
+        self.done += 1
+        self._after(self.done)
+        return result
+
+    async def write(self, work: Callable[[sqlite3.Connection], Any]) -> Any:
+        """The same."""
+        return await self.do(lambda: work, lambda result: result)
+
+
+INDEX = IndexId(1)
+
+
+def asked(n: int) -> dict[IndexId, Captured]:
+    """One index that was searched for n vectors of 16 bytes."""
+    captured = {INDEX: Captured()}
+    captured[INDEX].offer(points(n, 4))
+    return captured
+
+
+async def test_they_are_saved_in_slices() -> None:
+    """No chore writes more than a slice, and what was saved is not saved again."""
+    captured, turns = asked(10), Turns()
+    await save_captured(turns, captured, INDEX, slice_bytes=16 * 4)
+    assert turns.done == 3
+    assert samples.read(turns.connection, INDEX) == captured[INDEX].to_bytes()
+    await save_captured(turns, captured, INDEX, slice_bytes=16 * 4)
+    assert turns.done == 3
+
+
+async def test_a_drop_between_slices_is_the_end_of_them() -> None:
+    """After a drop no more rows come, which nobody would take away."""
+    captured = asked(10)
+    turns = Turns(lambda done: captured.clear() if done == 1 else None)
+    await save_captured(turns, captured, INDEX, slice_bytes=16 * 4)
+    assert len(samples.read(turns.connection, INDEX)) == 4
+
+
+async def test_what_could_not_be_saved_is_saved_later() -> None:
+    """After a full disk the file gets all of them the next time."""
+
+    def full(done: int) -> None:
+        if done == 2:
+            raise DiskFullError("no room, once")
+
+    captured, turns = asked(10), Turns(full)
+    with pytest.raises(DiskFullError):
+        await save_captured(turns, captured, INDEX, slice_bytes=16 * 4)
+    await save_captured(turns, captured, INDEX, slice_bytes=16 * 4)
+    assert samples.read(turns.connection, INDEX) == captured[INDEX].to_bytes()
 
 
 async def test_they_are_there_after_a_reopen(tmp_path: Path) -> None:

@@ -4,8 +4,10 @@ import logging
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
+import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from centroidb import Database, Index, RebuildRejected, Table
@@ -252,6 +254,29 @@ async def test_a_new_generation_is_sampled_once(mock_clock: MockClock, tmp_path:
         await index.rebuild()
         assert (await index.statistics()).recall is None
     async with checked_db(tmp_path / "t.db", read_only=True) as db:
+        assert (await (await db.index("t")).statistics()).cost_at_build == 0.0
+
+
+async def test_a_close_ends_a_sample(
+    mock_clock: MockClock, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A database that is closed during a sample is closed cleanly, and nothing is kept of it."""
+    begun = 0
+
+    async def endless(*_: Any, **__: Any) -> None:
+        nonlocal begun
+        begun += 1
+        await trio.sleep_forever()
+
+    path = tmp_path / "t.db"
+    monkeypatch.setattr("centroidb.engine.actors.sampling.search_exactly", endless)
+    async with checked_db(path, limits=SMALL) as db:
+        table = await filled(db, "t", 400)
+        await table.create_index("t", nlist=20)
+        await passes(mock_clock, PERIOD_S)
+        assert begun == 1
+    assert [each.name for each in tmp_path.iterdir()] == ["t.db"]
+    async with checked_db(path, read_only=True) as db:
         assert (await (await db.index("t")).statistics()).cost_at_build == 0.0
 
 

@@ -87,6 +87,36 @@ def test_no_wavering_about_a_threshold() -> None:
     assert decide(replace(HEALTHY, imbalance=1.9), NOTHING) == NOTHING
 
 
+@pytest.mark.parametrize(
+    ("below", "above", "over"),
+    [
+        (  # the share of rows that changed, about 5 %
+            replace(HEALTHY, imbalance=3.0, rows_at_build=9_510, came=490),
+            replace(HEALTHY, imbalance=3.0, rows_at_build=9_490, came=510),
+            replace(HEALTHY, imbalance=3.0, rows_at_build=9_700, came=300),
+        ),
+        (  # what a search costs, about 1.25 times that of the build
+            replace(HEALTHY, recall=0.8, cost=0.03 * 1.22),
+            replace(HEALTHY, recall=0.8, cost=0.03 * 1.28),
+            replace(HEALTHY, recall=0.8, cost=0.03 * 1.1),
+        ),
+    ],
+)
+def test_no_wavering_about_what_silences_a_rule(
+    below: Figures, above: Figures, over: Figures
+) -> None:
+    """What keeps rules silent has two thresholds as well, so it does not come and go."""
+    assert decide(below) == NOTHING
+    decision, changes = NOTHING, 0
+    for figures in (below, above) * 5:
+        after = decide(figures, decision)
+        changes += after != decision
+        decision = after
+    assert changes == 1
+    assert decision.action != "none"
+    assert decide(over, decision) == NOTHING
+
+
 def test_one_rule_does_not_lower_the_threshold_of_another() -> None:
     """Only the rule that held before holds on below its threshold."""
     before = Decision("reorganize", rules=("imbalance",))
