@@ -78,7 +78,10 @@ class Job:
         if self._outcome is not None:
             return self._outcome
         if self.paused:
-            raise JobPaused(f"the build of index {self.index!r} is paused")
+            statement = f'ALTER INDEX "{self.index}" REBUILD RESUME'
+            raise JobPaused(
+                f"the build of index {self.index!r} is paused; it goes on with {statement}"
+            )
         state = "was cancelled" if self.cancelled else "is not done"
         raise JobCancelled(f"the build of index {self.index!r} {state}")
 
