@@ -10,6 +10,12 @@ class JobCancelled(RetryError):
 class JobPaused(RetryError):
     """The build was paused, or its time was up: what it has done is kept; let it go on later."""
 
+    @classmethod
+    def of(cls, index: str) -> "JobPaused":
+        """The build of this index is paused."""
+        statement = f'ALTER INDEX "{index}" REBUILD RESUME'
+        return cls(f"the build of index {index!r} is paused; it goes on with {statement}")
+
 
 class BusyError(RetryError):
     """The index is being built or rebuilt already: wait for that job."""

@@ -50,6 +50,5 @@ async def drop_unfinished(state: State, writer: Writer, index: IndexState, messa
 
 def _ended(index: str, control: BuildControl) -> JobPaused | JobCancelled:
     if control.ending == "paused":
-        statement = f'ALTER INDEX "{index}" REBUILD RESUME'
-        return JobPaused(f"the build of index {index!r} was paused; it goes on with {statement}")
+        return JobPaused.of(index)
     return JobCancelled(f"the build of index {index!r} was cancelled")

@@ -8,7 +8,6 @@ close    new calls are refused, builds are interrupted, deltas folded, actors
 """
 
 import contextlib
-import json
 import logging
 import math
 import os
@@ -76,12 +75,6 @@ class Opening:
 def default_parallel() -> int:
     """Cores less one, at least one."""
     return max(1, (os.cpu_count() or 1) - 1)
-
-
-def effort_of(unfinished: Unfinished) -> Effort:
-    """How wide and how fast a build ran that was cut short."""
-    job = unfinished.job
-    return Effort(parallel=job.parallel, throttle=json.loads(job.throttle))
 
 
 async def open_state(opening: Opening) -> State:
@@ -279,7 +272,7 @@ class Supervisor:
 
     async def roll_back(self, index: IndexState, effort: Effort) -> Outcome:
         """Let the generation that was replaced last take over again."""
-        job = Rollback(self.state, self.committer, index, effort, listener=lambda _: None)
+        job = Rollback(self.state, self.committer, index, effort)
         control = BuildControl(resumable=False)
         outcome = await run_alone(self.state, index, control, job.run)
         self._build_ended()
@@ -338,7 +331,7 @@ class Supervisor:
                 await self.build(
                     index,
                     parameters=IndexParameters.from_json(unfinished.row.parameters),
-                    effort=effort_of(unfinished),
+                    effort=Effort.of(unfinished.job),
                 )
             except CentroiDBError as error:
                 if self.state.failed is not None:

@@ -1,7 +1,7 @@
 """An index, and its rebuild."""
 
 import sqlite3
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -19,11 +19,11 @@ from ...wal.types import IndexId
 from ..actors import ddl
 from ..actors.control import BuildControl
 from ..actors.health import health
+from ..actors.rebuild.effort import Effort
 from ..actors.rebuild.outcome import Outcome
 from ..actors.rebuild.record import Listener
 from ..actors.reorganize.reorganizer import Reorganization
 from ..actors.supervisor import Supervisor
-from ..actors.supervisor import effort_of as before
 from ..actors.view import PinnedIndex, View
 from ..actors.wide import unwrapped
 from ..index.generation import Generation, Manifest
@@ -138,40 +138,37 @@ class Index:
                 nursery.cancel_scope.cancel()
 
     def _builder(self, options: RebuildOptions) -> Build:
-        require_known(f"rebuild of index {self.name!r}", options, RebuildOptions)
+        def asked(state: IndexState) -> tuple[IndexParameters, Effort]:
+            return parameters_of(options, state.parameters), effort_of(options)
 
-        async def build(listener: Listener, control: BuildControl) -> Outcome:
-            supervisor = self._source.supervisor()
-            state = self._state(supervisor)
-            effort = effort_of(options)
-            control.max_duration_s = effort.max_duration_s
-            return await supervisor.build(
-                state,
-                parameters=parameters_of(options, state.parameters),
-                effort=effort,
-                control=control,
-                listener=listener,
-            )
-
-        return build
+        return self._build_as(asked, options, RebuildOptions)
 
     def _resumer(self, options: EffortOptions) -> Build:
-        require_known(f"rebuild of index {self.name!r}", options, EffortOptions)
-
-        async def build(listener: Listener, control: BuildControl) -> Outcome:
-            supervisor = self._source.supervisor()
-            state = self._state(supervisor)
+        def asked(state: IndexState) -> tuple[IndexParameters, Effort]:
             unfinished = state.unfinished
             if unfinished is None:
                 raise NotFoundError(f"index {self.name!r}: no rebuild was paused or interrupted")
-            effort = effort_of(options, before(unfinished))
+            parameters = IndexParameters.from_json(unfinished.row.parameters)
+            return parameters, effort_of(options, Effort.of(unfinished.job))
+
+        return self._build_as(asked, options, EffortOptions)
+
+    def _build_as(
+        self,
+        asked: Callable[[IndexState], tuple[IndexParameters, Effort]],
+        options: EffortOptions,
+        known: type[Any],
+    ) -> Build:
+        """Builds what is `asked` of the index as it is when the build begins."""
+        require_known(f"rebuild of index {self.name!r}", options, known)
+
+        async def build(listener: Listener, control: BuildControl) -> Outcome:
+            supervisor = self._source.supervisor()
+            state = self._state(supervisor)
+            parameters, effort = asked(state)
             control.max_duration_s = effort.max_duration_s
             return await supervisor.build(
-                state,
-                parameters=IndexParameters.from_json(unfinished.row.parameters),
-                effort=effort,
-                control=control,
-                listener=listener,
+                state, parameters=parameters, effort=effort, control=control, listener=listener
             )
 
         return build

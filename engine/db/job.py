@@ -78,10 +78,7 @@ class Job:
         if self._outcome is not None:
             return self._outcome
         if self.paused:
-            statement = f'ALTER INDEX "{self.index}" REBUILD RESUME'
-            raise JobPaused(
-                f"the build of index {self.index!r} is paused; it goes on with {statement}"
-            )
+            raise JobPaused.of(self.index)
         state = "was cancelled" if self.cancelled else "is not done"
         raise JobCancelled(f"the build of index {self.index!r} {state}")
 

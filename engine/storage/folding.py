@@ -10,7 +10,7 @@ log. Both the Indexer and a build fold, each its own generation.
 """
 
 import sqlite3
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any, Protocol, TypeVar
@@ -28,6 +28,7 @@ from ..index.delta import DeltaView
 from ..index.generation import Generation
 from ..index.segment import encode_segment
 from .blocks import packed
+from .runs import runs
 
 T = TypeVar("T")
 
@@ -74,26 +75,12 @@ def _encoded(
     return packed(centroid, segment)
 
 
-def slices(pieces: Sequence[StoredSegment], nbytes_max: int) -> Iterator[list[StoredSegment]]:
-    """Consecutive runs of segments of about `nbytes_max` bytes."""
-    some: list[StoredSegment] = []
-    nbytes = 0
-    for piece in pieces:
-        if some and nbytes + piece.nbytes > nbytes_max:
-            yield some
-            some, nbytes = [], 0
-        some.append(piece)
-        nbytes += piece.nbytes
-    if some:
-        yield some
-
-
 async def stage(
     writer: Writer, generation: GenerationId, pieces: Sequence[StoredSegment], nbytes_max: int
 ) -> list[SegmentRef]:
     """Store segments that do not count yet, a slice a chore."""
     refs: list[SegmentRef] = []
-    for some in slices(pieces, nbytes_max):
+    for some in runs(pieces, lambda piece: piece.nbytes, nbytes_max):
         refs += await writer.write(partial(segments.write, generation=generation, segments=some))
     return refs
 

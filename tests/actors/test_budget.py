@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from centroidb import InputError, Limits
-from centroidb.engine.actors.rebuild.budget import plan_build, predicted_memory_bytes
+from centroidb.engine.actors.rebuild.budget import plan_build
 from centroidb.engine.actors.rebuild.footprint import BuildSize
 from centroidb.engine.actors.rebuild.pieces import groups, partition_sizes, pieces
 
@@ -86,14 +86,13 @@ def test_more_memory_is_used(size: BuildSize, one: int, other: int) -> None:
 
 
 def test_a_prediction_is_the_peak_of_the_plan() -> None:
-    """The figure for EXPLAIN is that of the plan, with a budget and without."""
-    without = predicted_memory_bytes(1_000_000, 64, 1_000, 2, None)
-    within = predicted_memory_bytes(1_000_000, 64, 1_000, 2, 40 * MB)
-    assert within <= 40 * MB < without
+    """The figure for EXPLAIN is known without building, with a budget and without."""
     size = BuildSize.of(1_000_000, 64, 1_000, samples=100, limits=Limits())
-    assert plan_build(size, 2, None).peak_bytes == without
+    without = plan_build(size, 2, None).peak_bytes
+    within = plan_build(size, 2, 40 * MB).peak_bytes
+    assert within <= 40 * MB < without
     with pytest.raises(InputError, match="1,000,000 rows of 64 dimensions in 1,000 partitions"):
-        predicted_memory_bytes(1_000_000, 64, 1_000, 2, 12 * MB)
+        plan_build(size, 2, 12 * MB)
 
 
 def _sorted_at_once(homes: Homes, rows_a_segment: int) -> Iterator[tuple[int, list[int]]]:

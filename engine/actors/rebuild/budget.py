@@ -119,24 +119,6 @@ def plan_for(
     return plan_build(size, parallel, parameters.memory_bytes)
 
 
-def predicted_memory_bytes(
-    rows: int,
-    dim: int,
-    nlist: int,
-    parallel: int,
-    memory_bytes: int | None,
-    *,
-    samples: int = 100,
-    limits: Limits | None = None,
-) -> int:
-    """The most that a build of `rows` rows takes, `samples` rows a partition in its sample.
-
-    InputError when no build stays within `memory_bytes`.
-    """
-    size = BuildSize.of(rows, dim, nlist, samples=samples, limits=limits or Limits())
-    return plan_build(size, parallel, memory_bytes).peak_bytes
-
-
 _ONE: Final = Width(versions=1, sample=1, cluster=1, assign=1, encode=1)
 
 

@@ -14,6 +14,8 @@ from dataclasses import dataclass
 
 import trio
 
+from ....wal.catalog import JobRow
+
 Throttle = float | int
 """A float is a share of one core, an int is rows a second."""
 
@@ -28,6 +30,11 @@ class Effort:
     """None: as fast as it can."""
     max_duration_s: float = math.inf
     """Then it is paused."""
+
+    @classmethod
+    def of(cls, job: JobRow) -> "Effort":
+        """How wide and how fast a job ran; a time limit is over with it."""
+        return cls(parallel=job.parallel, throttle=json.loads(job.throttle))
 
     @property
     def throttle_json(self) -> str:

@@ -14,6 +14,8 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from ...storage.runs import runs
+
 POSITIONS_A_STEP = 1 << 16
 """Homes looked at together."""
 
@@ -48,16 +50,7 @@ def pieces(
 
 def groups(some: Iterator[Piece], rows_max: int) -> Iterator[Group]:
     """Consecutive pieces with about `rows_max` rows together."""
-    group: list[Piece] = []
-    rows_in_group = 0
-    for piece in some:
-        if group and rows_in_group + len(piece[1]) > rows_max:
-            yield group
-            group, rows_in_group = [], 0
-        group.append(piece)
-        rows_in_group += len(piece[1])
-    if group:
-        yield group
+    return runs(some, lambda piece: len(piece[1]), rows_max)
 
 
 def _passes(sizes: NDArray[np.int64], rows_a_pass: int) -> Iterator[tuple[int, int]]:

@@ -19,8 +19,7 @@ import numpy as np
 from ....txn.deaths import Visibility
 from ....wal import log, rows, segments
 from ....wal.checksum import RowSum
-from ....wal.seal import Seal
-from ....wal.types import Lsn, Vid
+from ....wal.types import Lsn, SegmentId, Vid
 from ...index.generation import Generation
 from ..errors import RebuildRejected
 from .catch_up import Position
@@ -28,10 +27,10 @@ from .catch_up import Position
 
 @dataclass(frozen=True)
 class Stored:
-    """What the segments up to a seal list: the sum of their rows that were live at `lsn`."""
+    """What the segments up to `last` list: the sum of their rows that were live at `lsn`."""
 
     lsn: Lsn
-    seal: Seal
+    last: SegmentId
     until: Vid
     """The fold position: no vid from here on is in these segments."""
     sum: RowSum
@@ -48,7 +47,7 @@ def sum_stored(
     total = RowSum()
     for listed in segments.listed_rows(connection, row.id, until=row.seal.last):
         total += _sum_of_seen(listed, visibility)
-    return Stored(position.lsn, row.seal, row.fold_vid, total)
+    return Stored(position.lsn, row.seal.last, row.fold_vid, total)
 
 
 def verify_rows(
@@ -61,9 +60,7 @@ def verify_rows(
     """Raise RebuildRejected unless the generation lists exactly the rows live at `position`."""
     seal, delta = generation.row.seal, generation.delta.view()
     total = stored.sum - _ended_since(connection, stored, position)
-    newer = segments.listed_rows(
-        connection, generation.row.id, after=stored.seal.last, until=seal.last
-    )
+    newer = segments.listed_rows(connection, generation.row.id, after=stored.last, until=seal.last)
     for listed in (*newer, rows.Versions(delta.vids, delta.crcs)):
         total += _sum_of_seen(listed, visibility)
     if total != position.table.sum:

@@ -267,7 +267,7 @@ class Rebuilder:
             self._committer,
             generation,
             Position.of(generation.row, self._table),
-            self._report_lag,
+            self._record.report_lag,
             pace=self._pace,
             plan=self._plan,
         )
@@ -303,9 +303,6 @@ class Rebuilder:
         visibility = self._state.visibility(self._table, self._s0.lsn)
         gate = Gate(self._state, self._table, visibility, self._plan, tolerance)
         await gate.require_recall(self._assigned, old, generation)
-
-    async def _report_lag(self, lag: int) -> None:
-        await self._record.report("catch up", 0, 1, lag=lag)
 
     async def _cut_short(self, error: BaseException) -> None:
         """Keep what can go on later, drop what can not; if not now, then at the next open."""

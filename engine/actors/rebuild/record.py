@@ -26,7 +26,12 @@ class JobRecord:
     """Private to one job."""
 
     def __init__(
-        self, writer: Writer, index: IndexId, kind: JobKind, effort: Effort, listener: Listener
+        self,
+        writer: Writer,
+        index: IndexId,
+        kind: JobKind,
+        effort: Effort,
+        listener: Listener = lambda _: None,
     ) -> None:
         self._writer = writer
         self._index = index
@@ -68,6 +73,10 @@ class JobRecord:
         if now >= self._row_at_s:
             self._row_at_s = now + ROW_EVERY_S
             await self.write("running")
+
+    async def report_lag(self, lag: int) -> None:
+        """The catch-up is so many rows behind."""
+        await self.report("catch up", 0, 1, lag=lag)
 
     async def begin(self) -> None:
         """Put the job into the file."""

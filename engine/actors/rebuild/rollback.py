@@ -29,7 +29,7 @@ from .budget import plan_for
 from .catch_up import CatchUp, Position
 from .effort import Effort, Pace
 from .outcome import Outcome
-from .record import JobRecord, Listener
+from .record import JobRecord
 from .takeover import Takeover
 
 
@@ -37,19 +37,14 @@ class Rollback:
     """See the module; to be run as the one job on the index."""
 
     def __init__(
-        self,
-        state: State,
-        committer: Committer,
-        index: IndexState,
-        effort: Effort,
-        listener: Listener,
+        self, state: State, committer: Committer, index: IndexState, effort: Effort
     ) -> None:
         self._state = state
         self._committer = committer
         self._index = index
         self._effort = effort
         self._pace = Pace(effort.throttle, state.build_workers)
-        self._record = JobRecord(committer, index.row.id, "rollback", effort, listener)
+        self._record = JobRecord(committer, index.row.id, "rollback", effort)
 
     async def run(self) -> Outcome:
         """Swap the newest kept generation in. NotFoundError when none is kept."""
@@ -86,7 +81,7 @@ class Rollback:
             self._committer,
             generation,
             position,
-            self._report_lag,
+            self._record.report_lag,
             plan=plan_for(
                 position.table,
                 position.table.live,
@@ -118,6 +113,3 @@ class Rollback:
             keep_previous_s=now.keep_previous_s,
             auto_rebuild=now.auto_rebuild,
         )
-
-    async def _report_lag(self, lag: int) -> None:
-        await self._record.report("catch up", 0, 1, lag=lag)

@@ -72,9 +72,7 @@ class Reorganizer:
         self._effort = effort
         self._ended = ended
         """Tells the Indexer and the Sweeper that there may be something to do."""
-        self._record = JobRecord(
-            committer, index.row.id, "reorganize", effort, listener=lambda _: None
-        )
+        self._record = JobRecord(committer, index.row.id, "reorganize", effort)
         self._split = self._merged = self._rows = self._rows_moved = 0
 
     def __repr__(self) -> str:

@@ -13,7 +13,7 @@ to the next a row is only its vid and its partition, so memory is bounded by a f
 """
 
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -36,6 +36,7 @@ from ...index.segment import Segment
 from ...storage.blocks import packed, unpacked
 from ...storage.folding import Writer, encoded, stage
 from ...storage.loading import block_rows
+from ...storage.runs import runs
 from ..errors import RebuildRejected
 from ..indexer import search_of
 from ..state import State
@@ -163,7 +164,7 @@ class Rewriting:
         neighbours = await run_blocking(layout.neighbours)
         scope = {*neighbours.tolist(), *layout.given_up.tolist(), *layout.renumbered.tolist()}
         refs = [ref for number in sorted(scope) for ref in self._before.segments.get(number, ())]
-        blocks = list(_blocks(refs, block_rows(self._table.dim)))
+        blocks = list(runs(refs, lambda ref: ref.n, block_rows(self._table.dim)))
         seen: list[Looked] = []
         for at in range(0, len(blocks), self._parallel):
             some = blocks[at : at + self._parallel]
@@ -266,20 +267,6 @@ def unfolded(before: Generation, first: Vid, successor: Generation) -> list[Batc
         lsn = before.row.fold_lsn
         found.insert(0, Batch(lsn, filed.vids, filed.vectors, filed.crcs, search))
     return found
-
-
-def _blocks(refs: Sequence[SegmentRef], rows_max: int) -> Iterator[list[SegmentRef]]:
-    """Consecutive segments with about `rows_max` rows together."""
-    block: list[SegmentRef] = []
-    rows_in_block = 0
-    for ref in refs:
-        if block and rows_in_block + ref.n > rows_max:
-            yield block
-            block, rows_in_block = [], 0
-        block.append(ref)
-        rows_in_block += ref.n
-    if block:
-        yield block
 
 
 def _read(connection: sqlite3.Connection, ref: SegmentRef) -> Segment:
