@@ -16,9 +16,9 @@ from pathlib import Path
 
 from . import schema
 from .errors import CorruptError, FutureVersionError, NotADatabaseError, StorageError
+from .torn import MAGIC, first_page
 
 HEADER_BYTES = 100
-_MAGIC = b"SQLite format 3\0"
 _SQLITE_FORMAT_MAX = 2  # 1 is a rollback journal, 2 is WAL
 _SCHEMA_FORMAT_MAX = 4
 _UTF_8 = 1
@@ -40,7 +40,7 @@ class Header:
     @classmethod
     def parse(cls, raw: bytes, path: str) -> "Header":
         """Read the header of the file at `path`; NotADatabaseError if it is none."""
-        if len(raw) < HEADER_BYTES or raw[:16] != _MAGIC:
+        if len(raw) < HEADER_BYTES or raw[:16] != MAGIC:
             raise NotADatabaseError(f"{path}: not a CentroiDB database (it is no SQLite file)")
         page_size, write_version, read_version = struct.unpack_from(">HBB", raw, 16)
         (page_count,) = struct.unpack_from(">I", raw, 28)
@@ -78,8 +78,11 @@ class Header:
 
 
 def read_header(descriptor: int, path: str) -> Header:
-    """Read and verify the header of an open file."""
-    header = Header.parse(os.pread(descriptor, HEADER_BYTES, 0), path)
+    """Read and verify the header of an open file; of a torn one, that in the journal beside it."""
+    raw = os.pread(descriptor, HEADER_BYTES, 0)
+    if not raw.startswith(MAGIC):
+        raw = first_page(path) or raw
+    header = Header.parse(raw, path)
     header.verify(path)
     return header
 

@@ -1,0 +1,64 @@
+"""`python -m fuzz push | long --hours 1 | replay <case>`; see `fuzz/README.md`."""
+
+import argparse
+import itertools
+import sys
+import time
+from collections.abc import Iterator
+
+from . import native, runner
+from .campaigns import CAMPAIGNS
+from .case import Campaign
+from .table import missed, table
+
+FIRST_ROUND = 1
+
+
+def main() -> int:
+    """0: nothing was found; 1: something was, or a goal was missed; 2: it can not run here."""
+    arguments = parsed()
+    try:
+        native.preload()
+    except native.NativeMissing as error:
+        print(f"not run: {error}")
+        return 2
+    wanted = {n: c for n, c in CAMPAIGNS.items() if not arguments.only or n in arguments.only}
+    if arguments.what == "replay":
+        result = runner.tried(CAMPAIGNS, " ".join(arguments.case))
+        print(*result.found or ["nothing was found"], sep="\n")
+        return bool(result.found)
+    long = arguments.what == "long"
+    until_s = time.monotonic() + arguments.hours * 3_600 if long else float("inf")
+    tally = runner.run(wanted, cases(wanted, rounds=None if long else 1), until_s)
+    print(table(wanted, tally, goals=not long))
+    problems = tally.found + ([] if long else missed(wanted, tally))
+    for problem in problems:
+        print(problem)
+    print("again: python -m fuzz replay <the text up to the colon>" if problems else "all well")
+    return bool(problems)
+
+
+def parsed() -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(prog="python -m fuzz", description=__doc__)
+    parser.add_argument("what", choices=["push", "long", "replay"])
+    parser.add_argument("case", nargs="*", help="what to replay")
+    parser.add_argument("--hours", type=float, default=1.0, help="how long `long` goes on")
+    parser.add_argument("--only", nargs="*", help="campaigns")
+    return parser.parse_args()
+
+
+def cases(campaigns: dict[str, Campaign], rounds: int | None) -> Iterator[str]:
+    """All cases of a round, campaigns in turn, then those of the next."""
+    numbers = itertools.count(FIRST_ROUND) if rounds is None else range(1, rounds + 1)
+    for number in numbers:
+        each = [
+            (f"{name} {text}" for text in campaign.cases(number))
+            for name, campaign in campaigns.items()
+        ]
+        for turn in itertools.zip_longest(*each):
+            yield from (case for case in turn if case is not None)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,164 @@
+"""Power loss: what a workload does to its files is recorded, and then lost at every moment.
+
+record    the victim runs; each file operation and each word of it go into one trace
+replay    after every operation: what may the disk hold? -> images, each different
+judge     SQLite's recovery and all rows, of every image
+recover   the product's own recovery, of a part of them; of a part of these once more,
+          with builds taken up, and with the power lost during the recovery
+"""
+
+import random
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import trio
+
+from centroidb import open_db
+from tests.support.databases import SMALL
+
+from . import native, trace, victim
+from .case import Campaign, Result, scratch
+from .disk import FATES, Disk, Fate, Image, Medium
+from .oracle import Bad, Expected, look, recover
+from .trace import Operation
+from .workloads import NAMES, Workload, workload
+
+RECOVERED_ONE_IN = 10
+RESUMED_ONE_IN = 4
+"""Of those that are recovered."""
+INTERRUPTED_ONE_IN = 150
+"""Of the images: their recovery is recorded and interrupted too."""
+INTERRUPTIONS = 12
+
+
+def run(text: str) -> Result:
+    """`<workload> <seed>`."""
+    name, seed = text.split()
+    made = workload(name, int(seed))
+    with scratch() as folder:
+        before, operations = record(made, folder)
+        return Replay(made, before, operations, folder, text).run()
+
+
+def record(made: Workload, folder: Path) -> tuple[Image, list[Operation]]:
+    """Run it; what was there before, and what was done."""
+    home = folder / "victim"
+    home.mkdir()
+    victim.prepare(made, home)
+    before = read_image(home)
+    with native.watched(home, folder / "trace"):
+        victim.live(made, home, native.mark)
+    return before, trace.read(folder / "trace")
+
+
+def read_image(folder: Path) -> Image:
+    """The files of a folder."""
+    return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
+
+
+def write_image(image: Image, folder: Path) -> None:
+    """A folder with these files and no others."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    for name, content in image.items():
+        (folder / name).write_bytes(content)
+
+
+class Replay:
+    """The images of one trace, and what is made of them."""
+
+    def __init__(
+        self,
+        made: Workload,
+        before: Image,
+        operations: list[Operation],
+        folder: Path,
+        text: str,
+        medium: Medium | None = None,
+    ) -> None:
+        self.operations = operations
+        self.result = Result()
+        self._expected = Expected(made)
+        self._disk = Disk(before, medium)
+        self._folder = folder / "image"
+        self._chance = random.Random(text)
+        self._text = text
+
+    def run(self) -> Result:
+        """All of them."""
+        for image, where in self.images():
+            self._one(image, where)
+        return self.result
+
+    def images(self) -> Iterator[tuple[Image, str]]:
+        """The different images, each with the place it comes from."""
+        seen: set[int] = set()
+        for number, operation in enumerate(self.operations):
+            if operation.kind == "m":
+                self._expected.hear(operation.data.decode())
+            else:
+                self._disk.apply(operation)
+            for fate in FATES:
+                image = self._disk.image(fate, self._chance)
+                mark = hash(tuple(sorted(image.items())))
+                if mark not in seen:
+                    seen.add(mark)
+                    yield image, f"after operation {number}, {fate}"
+
+    def _one(self, image: Image, where: str) -> None:
+        self.result.tried["power-loss images"] += 1
+        try:
+            self._judge(image)
+            if self._chance.randrange(RECOVERED_ONE_IN) == 0:
+                self.result.tried["recovered in full"] += 1
+                write_image(image, self._folder)
+                recover(self._folder, again=self._chance.randrange(RESUMED_ONE_IN) == 0)
+            if self._chance.randrange(INTERRUPTED_ONE_IN) == 0:
+                self._interrupt(image)
+        except Exception as error:  # noqa: BLE001 - whatever the product says about a power loss is a defect
+            self.result.found.append(f"{where}: {error!r}")
+
+    def _judge(self, image: Image) -> None:
+        write_image(image, self._folder)
+        found = look(self._folder)
+        if found is not None:
+            self._expected.judge(found)
+        elif not self._expected.may_be_missing:
+            raise Bad("the file is gone")
+
+    def _interrupt(self, image: Image) -> None:
+        """Lose the power during the recovery."""
+        write_image(image, self._folder)
+        if look(self._folder) is None:
+            return
+        write_image(image, self._folder)
+        path = self._folder.parent / "recovery"
+        with native.watched(self._folder, path):
+            trio.run(_open_and_close, self._folder / victim.FILE)
+        operations = [each for each in trace.read(path) if each.kind != "m"]
+        for _ in range(INTERRUPTIONS):
+            self.result.tried["crashes during recovery"] += 1
+            disk = Disk(image)
+            for operation in operations[: self._chance.randrange(len(operations) + 1)]:
+                disk.apply(operation)
+            fate: Fate = self._chance.choice(FATES)
+            self._judge(disk.image(fate, self._chance))
+
+
+async def _open_and_close(path: Path) -> None:
+    async with open_db(path, limits=SMALL, on_open="keep"):
+        pass
+
+
+def cases(number: int) -> Iterator[str]:
+    """Each workload once a round."""
+    yield from (f"{name} {number}" for name in NAMES)
+
+
+CAMPAIGN = Campaign(
+    "powerloss",
+    cases,
+    run,
+    {"power-loss images": 20_000, "recovered in full": 2_000, "crashes during recovery": 1_000},
+)

@@ -1,0 +1,44 @@
+"""The victim: it runs a workload, and says what it begins and what was acknowledged."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import trio
+
+from centroidb import Database, open_db
+from tests.support.databases import SMALL
+
+from .steps import Step
+from .workloads import Workload
+
+FILE = "victim.db"
+
+Say = Callable[[str], None]
+"""Takes `s 2 17` (task 2 begins its step 17) and `a 2 17` (it was acknowledged)."""
+
+
+def prepare(workload: Workload, folder: Path) -> None:
+    """What was there before: nothing, or a closed file."""
+    if workload.before:
+        trio.run(_session, [workload.before], folder, lambda _: None)
+
+
+def live(workload: Workload, folder: Path, say: Say) -> None:
+    """All sessions."""
+    for number, tasks in enumerate(workload.sessions):
+        say(f"session {number}")
+        trio.run(_session, tasks, folder, say)
+    say("end")
+
+
+async def _session(tasks: list[list[Step]], folder: Path, say: Say) -> None:
+    async with open_db(folder / FILE, limits=SMALL) as database, trio.open_nursery() as nursery:
+        for task, steps in enumerate(tasks):
+            nursery.start_soon(_task, database, task, steps, say)
+
+
+async def _task(database: Database, task: int, steps: list[Step], say: Say) -> None:
+    for number, step in enumerate(steps):
+        say(f"s {task} {number}")
+        await step.do(database)
+        say(f"a {task} {number}")
