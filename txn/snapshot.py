@@ -42,9 +42,7 @@ class Snapshot:
         if self.closed:
             raise ClosedError(f"the snapshot at LSN {self.lsn} is closed: open a new one")
         if self.expired:
-            raise SnapshotTooOldError(
-                f"the snapshot at LSN {self.lsn} outlived max_snapshot_age: open a new one"
-            )
+            raise SnapshotTooOldError.of(self.lsn)
 
 
 class SnapshotRegistry:

@@ -31,6 +31,7 @@ from typing import Any, TypeVar
 import trio
 
 from ...txn.commit import Progress
+from ...txn.errors import SnapshotTooOldError
 from ...txn.group import GroupResult, commit, roll_back, write_group
 from ...txn.writes import CommitRequest, Outcome
 from ...wal.blocking import run_blocking
@@ -256,10 +257,19 @@ class Committer:
         nbytes = 0
         while self._commits and nbytes < self._state.limits.group_bytes:
             message = self._commits.popleft()
-            if message.promise.take():
+            if message.promise.take() and self._can_judge(message):
                 group.append(message)
                 nbytes += message.request.nbytes
         return group
+
+    def _can_judge(self, message: Commit) -> bool:
+        """Whether a conflict would show: of versions that are purged nothing tells any more."""
+        since, deaths = message.request.since, self._state.deaths
+        for table in since.tables if since is not None else ():
+            if since is not None and table in deaths and deaths[table].purged_until > since.lsn:
+                message.promise.fail(SnapshotTooOldError.of(since.lsn))
+                return False
+        return True
 
     async def _carry_out(self, effect: Effect) -> None:
         began = time.perf_counter()

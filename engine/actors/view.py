@@ -6,13 +6,15 @@ partitions, whatever happens meanwhile.
 """
 
 import sqlite3
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
 from ...txn.deaths import Deaths, Visibility
 from ...txn.snapshot import Snapshot
 from ...wal.catalog import IndexRow, TableRow
+from ...wal.errors import CorruptError
 from ...wal.types import IndexId, TableId
 from ..index.centroids import CentroidSearch
 from ..index.distance import Metric
@@ -59,9 +61,23 @@ class View:
 
     async def read(self, fn: Callable[[sqlite3.Connection], T]) -> T:
         """`fn(connection)`; SnapshotTooOldError once the snapshot has been let go."""
-        self.snapshot.require_fresh()
-        result: T = await self.reads(fn)
+        with self.kept():
+            result: T = await self.reads(fn)
         return result
+
+    @contextmanager
+    def kept(self) -> Iterator[None]:
+        """What is read inside is of this state, or SnapshotTooOldError is raised at the end.
+
+        A read may wait while the snapshot is let go, and its rows are purged before it begins.
+        """
+        self.snapshot.require_fresh()
+        try:
+            yield
+        except CorruptError:
+            self.snapshot.require_fresh()  # else what it misses was purged
+            raise
+        self.snapshot.require_fresh()
 
     def table(self, name: str) -> TableRow | None:
         """The table called `name` in this state."""

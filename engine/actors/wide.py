@@ -6,6 +6,8 @@ from typing import TypeVar
 
 import trio
 
+from ...wal.errors import CentroiDBError, RetryError
+
 T = TypeVar("T")
 R = TypeVar("R")
 
@@ -28,14 +30,22 @@ async def each(width: int, items: Sequence[T], work: Callable[[T], Awaitable[R]]
 
 @contextmanager
 def unwrapped() -> Iterator[None]:
-    """An exception group in which only one thing really failed comes out as that thing."""
+    """An exception group in which only one thing really failed comes out as that thing.
+
+    Of several errors that callers expect, the one that is worst for them; it names the others.
+    """
     try:
         yield
     except BaseExceptionGroup as group:
         real = [error for error in leaves(group) if not isinstance(error, trio.Cancelled)]
-        if len(real) != 1:
+        expected = all(isinstance(error, CentroiDBError) for error in real)
+        if not real or (len(real) > 1 and not expected):
             raise
-        raise real[0] from real[0].__cause__
+        worst = min(real, key=lambda error: isinstance(error, RetryError))
+        for other in real:
+            if other is not worst:
+                worst.add_note(f"at the same time: {other!r}")
+        raise worst from worst.__cause__
 
 
 def leaves(group: BaseExceptionGroup[BaseException]) -> list[BaseException]:

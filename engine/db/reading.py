@@ -133,11 +133,8 @@ class TableReading:
             await trio.lowlevel.checkpoint()
             return []
         wanted = Query(metric, vectors, k, with_rows)
-        try:
+        with self.view.kept():
             return await self._answers(visibility, wanted, pinned, options)
-        except CorruptError:
-            self.view.snapshot.require_fresh()  # else its rows may have been purged meanwhile
-            raise
 
     async def _answers(
         self,

@@ -4,6 +4,7 @@ import pytest
 import trio
 import trio.testing
 
+from centroidb import CorruptError, DiskFullError
 from centroidb.engine.actors.wide import each, unwrapped
 
 
@@ -46,6 +47,14 @@ async def test_one_failure_comes_out_as_itself() -> None:
 
     with pytest.raises(KeyError):
         await each(3, range(3), work)
+
+
+async def test_of_several_expected_failures_the_worst_is_told() -> None:
+    """Of errors that callers expect one comes out, one to retry last; it names the others."""
+    with pytest.raises(CorruptError) as caught, unwrapped():
+        raise ExceptionGroup("both", [DiskFullError("full"), CorruptError("row 7")])
+
+    assert caught.value.__notes__ == ["at the same time: DiskFullError('full')"]
 
 
 async def test_two_failures_stay_a_group() -> None:
