@@ -270,6 +270,13 @@ def update_generation(
     )
 
 
+def set_build_parameters(
+    connection: sqlite3.Connection, generation: GenerationId, parameters: dict[str, Any]
+) -> None:
+    """A build under way is to be something else."""
+    update_generation(connection, generation, parameters=json.dumps(parameters))
+
+
 def set_seal(connection: sqlite3.Connection, generation: GenerationId, seal: Seal) -> None:
     """Say which segments of a generation count."""
     update_generation(connection, generation, sealed=seal.last, segment_sum=seal.sum.to_bytes())
@@ -350,6 +357,20 @@ def end_build(connection: sqlite3.Connection, generation: GenerationId, job: Job
     """A build that will not be swapped in: its generation goes, and its job says why."""
     update_generation(connection, generation, state="retired")
     put_job(connection, job)
+
+
+def end_builds(connection: sqlite3.Connection, index: IndexId) -> None:
+    """No build of an index goes on: there will be another."""
+    connection.execute(
+        "UPDATE generations SET state = 'retired' "
+        "WHERE index_id = ? AND state IN ('building', 'catching_up')",
+        (index,),
+    )
+    connection.execute(
+        "UPDATE jobs SET state = 'cancelled' WHERE index_id = ? AND kind = 'rebuild' "
+        "AND state IN ('running', 'paused', 'interrupted')",
+        (index,),
+    )
 
 
 def read_jobs(connection: sqlite3.Connection) -> list[JobRow]:

@@ -186,16 +186,19 @@ def delete(connection: sqlite3.Connection, segments: Sequence[SegmentId]) -> Non
 
 def delete_some(connection: sqlite3.Connection, generation: GenerationId, nbytes: int) -> bool:
     """Remove about `nbytes` of a generation's segments; True when none is left."""
-    refs = references(connection, generation, _ALL)
-    total, chosen = 0, []
-    for ref in refs:
+    chosen: list[SegmentId] = []
+    total, ended = 0, True
+    for segment, size in connection.execute(
+        "SELECT id, bytes FROM partitions WHERE generation = ?", (generation,)
+    ):
         if total >= nbytes:
+            ended = False
             break
-        chosen.append(ref.id)
-        total += ref.nbytes
+        chosen.append(segment)
+        total += size
     if chosen:
         delete(connection, chosen)
-    return len(chosen) == len(refs)
+    return ended
 
 
 _CENTROID_BYTES_A_ROW = 1 << 20

@@ -236,13 +236,15 @@ class Committer:
             return Checkpoint()
         if not self._draining and self._wants_checkpoint():
             return Backfill()
-        if self._chores and (not self._commits or self._chore_credit_s > 0):
-            chore = self._chores.popleft()
-            return RunChore(chore) if chore.promise.take() else self.step()
+        if not self._commits or self._chore_credit_s > 0:
+            chore = self._next_chore()
+            if chore is not None:
+                return RunChore(chore)
         group = self._next_group()
         if group:
             return WriteGroup(group)
-        return self.step() if self._chores else None  # all commits were withdrawn
+        chore = self._next_chore()  # all commits were withdrawn
+        return RunChore(chore) if chore is not None else None
 
     def _wants_checkpoint(self) -> bool:
         """Whether the WAL has grown enough, or somebody who still waits has asked."""
@@ -251,6 +253,14 @@ class Committer:
         cut_at = wal_bytes + self._state.limits.sqlite_wal_bytes
         self._checkpoint_at_bytes = min(self._checkpoint_at_bytes, cut_at)  # it may have been cut
         return wal_bytes >= self._checkpoint_at_bytes or bool(self._checkpoints)
+
+    def _next_chore(self) -> Chore | None:
+        """The first that was not withdrawn."""
+        while self._chores:
+            chore = self._chores.popleft()
+            if chore.promise.take():
+                return chore
+        return None
 
     def _next_group(self) -> list[Commit]:
         group: list[Commit] = []

@@ -11,10 +11,13 @@ from ...wal.catalog import IndexRow, TableRow
 from ...wal.errors import InputError, NotFoundError
 from ...wal.types import IndexId, KeyType, Lsn, TableId
 from ..index.parameters import IndexParameters
-from ..storage.indexes import IndexState
+from ..storage.indexes import IndexState, Unfinished
 from .committer import Committer
 from .errors import BusyError
 from .state import State
+
+Altered = tuple[IndexRow, Unfinished | None]
+"""An index and a build of it that was cut short, after an ALTER."""
 
 
 async def create_table(
@@ -66,16 +69,18 @@ async def create_index(
         metric = parameters.metric
         return catalog.insert_index(connection, name, table.id, metric, stored, lsn)
 
+    made: list[IndexState] = []
+
     def published(outcome: Outcome) -> None:
-        made: IndexId = outcome.made
         row = catalog.IndexRow(
-            made, name, table.id, parameters.metric, stored, None, outcome.lsn, None
+            outcome.made, name, table.id, parameters.metric, stored, None, outcome.lsn, None
         )
-        state.indexes[made] = IndexState(row, reserved=True)
+        made.append(IndexState(row, reserved=True))
+        state.indexes[row.id] = made[0]
 
     request = CommitRequest([Ddl("create_index", table.id, change)])
-    outcome = await committer.commit(request, published)
-    return state.indexes[outcome.made]
+    await committer.commit(request, published)
+    return made[0]  # a drop in the same group may have taken it out of the state again
 
 
 async def drop_index(state: State, committer: Committer, index: IndexState) -> None:
@@ -94,27 +99,42 @@ async def alter_index(
 ) -> None:
     """Change how an index is kept and watched; no commit, as no row and no search changes.
 
+    A build of it that was cut short is told too, since its swap brings its parameters.
     Raises NotFoundError when it was dropped, BusyError while a build decides what is kept.
     """
 
-    def start() -> Callable[[sqlite3.Connection], IndexRow]:
+    def start() -> Callable[[sqlite3.Connection], Altered]:
         name = index.row.name
         if index.row.id not in state.indexes:
             raise NotFoundError(f"index {name!r} was dropped")
         if index.building and "keep_previous" in changes:
             raise BusyError(f"index {name!r}: keep_previous waits until its build is done")
         row = replace(index.row, parameters=index.parameters.changed(**changes).to_json())
+        unfinished = _told(index.unfinished, changes)
 
-        def work(connection: sqlite3.Connection) -> IndexRow:
+        def work(connection: sqlite3.Connection) -> Altered:
             catalog.set_parameters(connection, row.id, row.parameters)
-            return row
+            if unfinished is not None:
+                build = unfinished.row
+                catalog.set_build_parameters(connection, build.id, build.parameters)
+            return row, unfinished
 
         return work
 
-    def finish(row: IndexRow) -> None:
-        index.row = row
+    def finish(altered: Altered) -> None:
+        index.row, unfinished = altered
+        if index.unfinished is not None:
+            index.unfinished = unfinished
 
     await committer.do(start, finish)
+
+
+def _told(unfinished: Unfinished | None, changes: dict[str, Any]) -> Unfinished | None:
+    """The build, asked to be what the index is now in this."""
+    if unfinished is None:
+        return None
+    parameters = IndexParameters.from_json(unfinished.row.parameters).changed(**changes)
+    return replace(unfinished, row=replace(unfinished.row, parameters=parameters.to_json()))
 
 
 def _taken(connection: sqlite3.Connection, kind: str, name: str) -> bool:
@@ -134,6 +154,8 @@ def _forget(state: State, index: IndexState) -> None:
     """In the turn of the drop: no new search uses it, a build of it ends."""
     state.indexes.pop(index.row.id, None)
     state.captured.pop(index.row.id, None)
+    if index.active is None and index.row.active is not None:  # it was damaged, and never loaded
+        state.abandoned.append(index.row.active)
     for generation in (*index.kept, index.active):
         if generation is not None:
             generation.row = replace(generation.row, state="retired")

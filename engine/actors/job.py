@@ -1,13 +1,13 @@
 """One job at a time on an index: a rebuild, a reorganization or a rollback."""
 
+import sqlite3
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
-from functools import partial
 from typing import TypeVar
 
 from ...wal import catalog
 from ..storage.folding import Writer
-from ..storage.indexes import IndexState
+from ..storage.indexes import IndexState, Unfinished
 from .blas import one_blas_thread
 from .control import BuildControl
 from .errors import BusyError, JobCancelled, JobPaused
@@ -41,11 +41,25 @@ async def run_alone(
 
 async def drop_unfinished(state: State, writer: Writer, index: IndexState, message: str) -> None:
     """What a build that was cut short has kept goes; its job says why."""
-    unfinished = index.unfinished
-    if unfinished is not None:
-        state.give_up(index)
+
+    def start() -> Callable[[sqlite3.Connection], Unfinished | None]:
+        unfinished = index.unfinished
+        if unfinished is None:
+            return lambda _: None
         job = replace(unfinished.job, state="cancelled", message=message)
-        await writer.write(partial(catalog.end_build, generation=unfinished.row.id, job=job))
+
+        def work(connection: sqlite3.Connection) -> Unfinished:
+            catalog.end_build(connection, unfinished.row.id, job)
+            return unfinished
+
+        return work
+
+    def finish(dropped: Unfinished | None) -> None:
+        if dropped is not None and index.unfinished is dropped:
+            state.give_up(index)
+
+    if index.unfinished is not None:
+        await writer.do(start, finish)
 
 
 def _ended(index: str, control: BuildControl) -> JobPaused | JobCancelled:

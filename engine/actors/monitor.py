@@ -26,13 +26,14 @@ import trio
 from ...wal import catalog, decisions
 from ...wal.decisions import DecisionRow
 from ...wal.errors import CentroiDBError, RetryError
-from ...wal.types import IndexId
+from ...wal.types import GenerationId, IndexId
 from ..index.generation import Generation
 from ..index.health import Measured
 from ..index.policy import CHANGED_MIN, NOTHING, Action, Decision, Figures, decide
 from ..storage.folding import Writer
 from ..storage.indexes import IndexState
 from .capture import save_captured
+from .errors import JobCancelled
 from .health import health
 from .sampling import sample
 from .state import State
@@ -63,6 +64,8 @@ class Watch:
     sample_after_s: float = -inf
     sampled_writes: int = 0
     """`writes_to` its table at the last sample."""
+    sampled_generation: GenerationId | None = None
+    """The one that was sampled last, or was to be: a sample may fail."""
 
 
 class Monitor:
@@ -83,6 +86,8 @@ class Monitor:
         self._rebuild = rebuild
         self._reorganize = reorganize
         self._watches: dict[IndexId, Watch] = {}
+        self._build_after_s: dict[IndexId, float] = {}
+        """When an index whose first build it began, or somebody ended, may be trained again."""
         self._send, self._receive = trio.open_memory_channel[None](1)
         """The inbox holds one nudge: what there is to see stands in the state."""
 
@@ -101,7 +106,8 @@ class Monitor:
             with trio.move_on_at(look_at_s):
                 await self._receive.receive()
             for index in self.step():
-                await self._guarded(self._build, index)
+                if self.wants_build(index):  # the one before took its time
+                    await self._guarded(self._train, index)
             if trio.current_time() >= look_at_s:
                 await self.look()
                 look_at_s = trio.current_time() + PERIOD_S
@@ -112,10 +118,26 @@ class Monitor:
 
     def wants_build(self, index: IndexState) -> bool:
         """Whether an index is untrained although its table has rows enough."""
-        busy = index.building or index.reserved
+        busy = index.building or index.reserved or self._is_left_alone(index)
         if index.active is not None or busy or self._state.failed is not None:
             return False
         return self.has_rows_enough(index)
+
+    def _is_left_alone(self, index: IndexState) -> bool:
+        """Whether its first build failed not long ago, was ended, or waits for somebody."""
+        if trio.current_time() < self._build_after_s.get(index.row.id, -inf):
+            return True
+        return index.unfinished is not None and index.row.id not in self._build_after_s
+
+    def leave_alone(self, index: IndexState) -> None:
+        """Somebody ended a build of it: it is not trained by itself until the next open."""
+        self._build_after_s[index.row.id] = inf
+
+    async def _train(self, index: IndexState) -> None:
+        """The first build of an index; after one that failed there is a quiet time."""
+        self._build_after_s[index.row.id] = trio.current_time() + QUIET_S
+        await self._build(index)
+        del self._build_after_s[index.row.id]
 
     def has_rows_enough(self, index: IndexState) -> bool:
         """Whether there are rows enough to train the index on."""
@@ -206,7 +228,8 @@ class Monitor:
             if self._state.failed is not None or self._state.closing:
                 raise
             outcome = f"{type(error).__name__}: {error}"
-            quiet_s = QUIET_S if isinstance(error, RetryError) else FAILED_QUIET_S
+            soon = isinstance(error, RetryError) and not isinstance(error, JobCancelled)
+            quiet_s = QUIET_S if soon else FAILED_QUIET_S
         watch.quiet_until_s = trio.current_time() + quiet_s
         index.measured = None  # it is another index now
         level = logging.INFO if outcome == "done" else logging.WARNING
@@ -248,8 +271,10 @@ class Monitor:
         few = table is None or table.live < self._state.limits.gate_rows
         if few or index.active is None or index.building:
             return False
-        if index.measured is None or index.measured.generation != index.active.row.id:
+        if watch.sampled_generation != index.active.row.id:
             return True
+        if index.measured is None:  # the last try failed
+            return trio.current_time() >= watch.sample_after_s
         assert table is not None
         changed = self._writes_to(index) - watch.sampled_writes
         return changed > CHANGED_MIN * table.live and trio.current_time() >= watch.sample_after_s
@@ -257,6 +282,7 @@ class Monitor:
     async def _sample(self, index: IndexState, watch: Watch) -> None:
         watch.sample_after_s = trio.current_time() + SAMPLE_EVERY_S
         watch.sampled_writes = self._writes_to(index)
+        watch.sampled_generation = index.active.row.id if index.active else None
         measured = await sample(self._state, index.row.id)
         if measured is not None:
             index.measured = measured

@@ -146,6 +146,11 @@ def clear_unfinished(connection: sqlite3.Connection, *, keep: bool) -> None:
         "(SELECT generation FROM jobs WHERE state IN ('interrupted', 'paused'))",
         ("building", "catching_up") if keep else ("active", "active"),
     )
+    connection.execute(
+        "UPDATE jobs SET state = 'cancelled' WHERE state IN ('interrupted', 'paused') AND "
+        "coalesce(generation, 0) NOT IN "
+        "(SELECT id FROM generations WHERE state IN ('building', 'catching_up'))"
+    )
     slices.delete_finished(connection)
     segments.delete_staged(connection)
 
@@ -202,8 +207,7 @@ class Supervisor:
         self.indexer.wake()
         if any(map(self.monitor.wants_build, self.state.indexes.values())):
             self.monitor.wake()
-        horizon, enough = self.state.horizon(), self.state.limits.purge_rows
-        if any(deaths.can_purge(horizon, enough) for deaths in self.state.deaths.values()):
+        if self.sweeper.wants_purge():
             self.sweeper.wake()
 
     def _build_ended(self) -> None:
@@ -295,11 +299,11 @@ class Supervisor:
         if control is not None:
             control.end("cancelled")
             await control.ended.wait()
-        elif index.unfinished is not None:
-            await drop_unfinished(self.state, self.committer, index, "")
-            self.sweeper.wake()
-        else:
+        elif index.unfinished is None:
             raise NotFoundError(f"index {index.row.name!r}: there is no rebuild to abort")
+        await drop_unfinished(self.state, self.committer, index, "")  # it may just have paused
+        self.monitor.leave_alone(index)
+        self.sweeper.wake()
 
     async def reorganize(
         self,

@@ -16,6 +16,7 @@ transaction.
 """
 
 import logging
+import math
 import sqlite3
 import time
 from collections.abc import Callable, Container
@@ -37,12 +38,15 @@ from ...wal.types import GenerationId, IndexId, Lsn, SegmentId, TableId
 from ..index.generation import Generation, Segments
 from ..storage.blocks import packed, unpacked
 from ..storage.folding import Writer, stage
+from ..storage.indexes import IndexState
 from .job import drop_unfinished
 from .state import State
 
 logger = logging.getLogger(__name__)
 
 PERIOD_S = 60.0
+DAMAGED_PERIOD_S = 600.0
+"""Between two tries to purge a table while a segment can not be read."""
 RETIRED_PERIOD_S = 5.0
 """While a generation that was replaced is still held, or was when it was last looked at."""
 ROWS_A_SLICE = 128
@@ -60,6 +64,8 @@ class Sweeper:
         self._writer = writer
         self._send, self._receive = trio.open_memory_channel[None](1)
         """The inbox holds one nudge: what there is to do stands in the state."""
+        self._purge_after_s: dict[TableId, float] = {}
+        """When a table with a damaged index is purged again at the earliest, asked for or not."""
         self._sweeping = trio.Lock()
         """One sweep at a time: the periodic one, or one that was asked for."""
 
@@ -71,6 +77,17 @@ class Sweeper:
         """Sweep soon; never waits."""
         with suppress(trio.WouldBlock):
             self._send.send_nowait(None)
+
+    def wants_purge(self) -> bool:
+        """Whether a table has so many rows to purge that it should be done soon."""
+        horizon, enough = self._state.horizon(), self._state.limits.purge_rows
+        return any(
+            deaths.can_purge(horizon, enough) and self._may_purge(table)
+            for table, deaths in self._state.deaths.items()
+        )
+
+    def _may_purge(self, table: TableId) -> bool:
+        return trio.current_time() >= self._purge_after_s.get(table, -math.inf)
 
     async def run(self) -> None:
         """The task: until it is cancelled. What was left at the last close goes first."""
@@ -96,7 +113,8 @@ class Sweeper:
             await self._drop_generations()
             await self._drop_tables()
             for table, deaths in list(self._state.deaths.items()):
-                if deaths.count_stored >= (1 if thorough else limits.purge_rows):
+                enough = deaths.count_stored >= (1 if thorough else limits.purge_rows)
+                if enough and (thorough or self._may_purge(table)):
                     await self._purge(table, deaths)
             await self._writer.do(self._idle_generations, self._moved)
             while not await self._writer.do(partial(self._truncate, thorough), bool):
@@ -115,12 +133,38 @@ class Sweeper:
         """Kept generations that are older than their index keeps them."""
         now_ns = time.time_ns()
         for index in list(self._state.indexes.values()):
-            age_s = index.parameters.keep_previous_s
-            old = [each for each in index.kept if now_ns - each.row.replaced_at_ns > age_s * 1e9]
-            if age_s and old and not index.building:
-                index.kept = [each for each in index.kept if each not in old]
-                self._state.retired += old
-                await self._writer.write(partial(_retire, generations=old))
+            if self._too_old(index, now_ns):
+                start, finish = (
+                    partial(self._retire_old, index, now_ns),
+                    partial(self._retired, index),
+                )
+                await self._writer.do(start, finish)
+
+    def _too_old(self, index: IndexState, now_ns: int) -> list[Generation]:
+        """Kept generations that may go; none during a job, which may bring one back."""
+        age_ns = index.parameters.keep_previous_s * 1e9
+        if not age_ns or index.building:
+            return []
+        return [each for each in index.kept if now_ns - each.row.replaced_at_ns > age_ns]
+
+    def _retire_old(
+        self, index: IndexState, now_ns: int
+    ) -> Callable[[sqlite3.Connection], list[Generation]]:
+        """In the turn."""
+        old = self._too_old(index, now_ns)
+
+        def work(connection: sqlite3.Connection) -> list[Generation]:
+            for generation in old:
+                catalog.update_generation(connection, generation.row.id, state="retired")
+            return old
+
+        return work
+
+    def _retired(self, index: IndexState, old: list[Generation]) -> None:
+        """In the turn; if a job has begun in it, the next sweep asks again."""
+        if not index.building:
+            index.kept = [each for each in index.kept if each not in old]
+            self._state.retired += old
 
     async def _drop_generations(self) -> None:
         for generation in list(self._state.retired):  # a version comes before its successor
@@ -131,8 +175,9 @@ class Sweeper:
             if generation.successor is not None:
                 generation.successor.held -= 1
         while self._state.abandoned:
-            async with self._state.maintenance:  # a fold may still be writing to it
-                await self._drop_generation(self._state.abandoned[0])
+            async with self._state.maintenance:
+                pass  # a fold that was writing to it has ended, and none will begin
+            await self._drop_generation(self._state.abandoned[0])
             del self._state.abandoned[0]
 
     async def _drop_generation(self, generation: GenerationId) -> None:
@@ -158,12 +203,16 @@ class Sweeper:
         await self._writer.write(lambda c: _forget_indexes(c, horizon, held))
 
     async def _purge(self, table: TableId, deaths: Deaths) -> None:
-        horizon = deaths.purged_until = self._state.horizon()
+        horizon = self._state.horizon()
         ended = deaths.stored_until(horizon)
+        if not len(ended):
+            return
+        deaths.purged_until = horizon
         try:
             await self._compact_all(table, ended)
         except CorruptError as error:  # what it lists is not known: purge nothing
             logger.warning("purging table %s: %s; a rebuild mends it", table, error)
+            self._purge_after_s[table] = trio.current_time() + DAMAGED_PERIOD_S
             return
         for start in range(0, len(ended), ROWS_A_SLICE):
             some = ended[start : start + ROWS_A_SLICE]
@@ -316,11 +365,6 @@ def _truncate(
     connection.execute("DELETE FROM commits WHERE lsn <= ?", (commits_until,))
     catalog.forget_jobs(connection, limits.jobs_kept)
     return records_until >= until and commits_until >= old_until
-
-
-def _retire(connection: sqlite3.Connection, generations: list[Generation]) -> None:
-    for generation in generations:
-        catalog.update_generation(connection, generation.row.id, state="retired")
 
 
 def _dropped_tables(connection: sqlite3.Connection, horizon: Lsn) -> list[TableId]:

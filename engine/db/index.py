@@ -2,7 +2,7 @@
 
 import sqlite3
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
@@ -132,10 +132,14 @@ class Index:
     async def _job(self, build: Build) -> AsyncIterator[Job]:
         with unwrapped():
             async with trio.open_nursery() as nursery:
-                job = Job(self.name, build, nursery)
+                job = Job(self.name, build, self._forget_paused, nursery)
                 await job.begun()
                 yield job
                 nursery.cancel_scope.cancel()
+
+    async def _forget_paused(self) -> None:
+        with suppress(NotFoundError), trio.CancelScope(shield=True):
+            await self.abort_rebuild()
 
     def _builder(self, options: RebuildOptions) -> Build:
         def asked(state: IndexState) -> tuple[IndexParameters, Effort]:

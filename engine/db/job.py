@@ -14,6 +14,8 @@ EVENTS_KEPT = 64
 
 Build = Callable[[Listener, BuildControl], Awaitable[Outcome]]
 """Builds until it is done or told to end."""
+Forget = Callable[[], Awaitable[None]]
+"""Drops what a paused build has done."""
 
 
 class Job:
@@ -22,9 +24,10 @@ class Job:
     Paused, it has no more events; after `resume` it can be iterated again.
     """
 
-    def __init__(self, index: str, build: Build, nursery: trio.Nursery) -> None:
+    def __init__(self, index: str, build: Build, forget: Forget, nursery: trio.Nursery) -> None:
         self.index = index
         self._build = build
+        self._forget = forget
         self._nursery = nursery
         self.cancelled = False
         """Whether `cancel` was called."""
@@ -104,9 +107,15 @@ class Job:
             self._start()
 
     def cancel(self) -> None:
-        """End the build and drop what it has done; the index stays as it is."""
+        """End the build, or one that is paused, and drop what it has done.
+
+        The index stays as it is.
+        """
         self.cancelled = True
         self._control.end("cancelled")
+        if self.paused:
+            self.paused = False
+            self._nursery.start_soon(self._forget)
 
     def __aiter__(self) -> AsyncIterator[Event]:
         return self._receive.__aiter__()

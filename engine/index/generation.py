@@ -55,6 +55,10 @@ class Batch:
     def __len__(self) -> int:
         return len(self.crcs)
 
+    def where(self, mask: NDArray[np.bool_]) -> "Batch":
+        """Those of its rows; mask: bool (n,)."""
+        return Batch(self.lsn, self.vids[mask], self.vectors[mask], self.crcs[mask], self.search)
+
     @cached_property
     def rows(self) -> DeltaView:
         """The rows with their partitions.

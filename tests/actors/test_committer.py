@@ -34,7 +34,9 @@ class _File:
 @pytest.fixture
 def state() -> Any:
     """The part of the state that a step looks at."""
-    return SimpleNamespace(file=_File(), limits=LIMITS, pool=SimpleNamespace(is_drained=False))
+    return SimpleNamespace(
+        file=_File(), limits=LIMITS, pool=SimpleNamespace(is_drained=False), deaths={}
+    )
 
 
 @pytest.fixture

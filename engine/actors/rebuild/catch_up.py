@@ -24,6 +24,7 @@ from functools import partial
 
 import trio
 
+from ....txn.deaths import Visibility
 from ....txn.head import Heads
 from ....wal import log
 from ....wal.blocking import run_blocking
@@ -152,8 +153,9 @@ class CatchUp:
         step = min(self._cut.block, self._cut.delta)
         for first in range(self.position.high, table.next_vid, step):
             until = Vid(min(first + step, table.next_vid))
-            for batch in await self._assigned(table, Vid(first), until):
+            for batch in await self._assigned(table, Vid(first), until, heads.lsn):
                 await self._file(batch)
+            self._generation.known_until = until
             await self._report(self._table().next_vid - until)
         self.position = Position(heads, table)
 
@@ -176,13 +178,17 @@ class CatchUp:
             )
         )
 
-    async def _assigned(self, table: TableRow, first: Vid, until: Vid) -> list[Batch]:
-        """The stored rows of a block, whose partitions are known."""
+    async def _assigned(self, table: TableRow, first: Vid, until: Vid, lsn: Lsn) -> list[Batch]:
+        """The rows of a block that had not ended at `lsn`, with their partitions.
+
+        Nobody will ask the generation for the others: it answers later snapshots only.
+        """
         load = partial(
             load_batches, table=table, first=first, until=until, generation=self._generation
         )
+        visibility = self._state.visibility(table, lsn)
         async with self._pace.block(until - first):
-            some = await self._state.pool.read(load)
+            some = list(_seen(await self._state.pool.read(load), visibility))
             await run_blocking(lambda: [batch.rows for batch in some])
         return some
 
@@ -196,6 +202,15 @@ class CatchUp:
             slice_bytes = self._state.limits.slice_bytes
             async with self._state.maintenance:
                 await fold(self._writer, generation, deaths, self.position.lsn, slice_bytes)
+
+
+def _seen(batches: Iterable[Batch], visibility: Visibility) -> Iterator[Batch]:
+    """The visible rows of each batch that has any."""
+    for batch in batches:
+        mask = visibility(batch.vids)
+        seen = batch if mask is None else batch.where(mask)
+        if len(seen):
+            yield seen
 
 
 def _require_contiguous(records: Iterable[Record], first: Vid, until: Vid) -> None:

@@ -13,6 +13,7 @@ many rows read, is rejected (`gate`).
 """
 
 import contextlib
+import logging
 import math
 import sqlite3
 import time
@@ -29,7 +30,7 @@ from ....txn.snapshot import Snapshot
 from ....wal import catalog, segments
 from ....wal.catalog import GenerationRow, JobRow, TableRow
 from ....wal.errors import CentroiDBError, DiskFullError
-from ....wal.seal import Seal
+from ....wal.seal import Seal, SegmentRef
 from ....wal.types import GenerationId, JobId, Lsn
 from ...index.centroids import CentroidSearch
 from ...index.delta import Delta
@@ -53,6 +54,8 @@ from .record import JobRecord, Listener
 from .slices import BuildSlices
 from .static_phase import Assigned, StaticPhase, Step, Vids
 from .takeover import Takeover
+
+log = logging.getLogger(__name__)
 
 
 class Rebuilder:
@@ -84,6 +87,7 @@ class Rebuilder:
         """Where the static phase put the rows at S0; the gate asks."""
         self._s0: Snapshot | None = None
         """Pinned from the begin to the end of the build, or until it is taken up again."""
+        self._takeover: Takeover | None = None
 
     def __repr__(self) -> str:
         event = self._record.latest
@@ -142,14 +146,15 @@ class Rebuilder:
     def _pin(self) -> Callable[[sqlite3.Connection], tuple[GenerationRow, JobId]]:
         heads = self._state.heads
         table = heads.tables.get(self._index.row.table)
-        if table is None:
-            raise JobCancelled(f"the table of index {self._index.row.name!r} was dropped")
+        if table is None or self._index.row.id not in self._state.indexes:
+            raise JobCancelled(f"index {self._index.row.name!r}, or its table, was dropped")
         self._table = table
         self._plan = self._planned_for(table.live)
         self._s0 = self._state.snapshots.open(heads, math.inf)
         planned = self._planned(table, heads.lsn)
 
         def work(connection: sqlite3.Connection) -> tuple[GenerationRow, JobId]:
+            catalog.end_builds(connection, self._index.row.id)  # one whose end was not written
             row = replace(planned, id=catalog.insert_generation(connection, planned))
             job = replace(self._record.row("running"), generation=row.id)
             return row, catalog.put_job(connection, job)
@@ -238,6 +243,8 @@ class Rebuilder:
         slice_bytes = self._state.limits.slice_bytes
         await self._store_centroids(centroids)
         refs = await self._state.pool.read(lambda c: segments.staged(c, self._row.id))
+        if not await phase.agrees(self._assigned, len(centroids), refs):
+            refs = await self._committer.write(partial(_unstaged, row=self._row))
         pieces = phase.encoded(self._assigned, centroids, done=len(refs))
         async with aclosing(pieces) as encoded:
             async for some in encoded:
@@ -277,9 +284,10 @@ class Rebuilder:
         tolerance = None if old is None else self._tolerance(old, generation)
         if old is not None and tolerance is not None:
             await self._pass_gate(old, generation, tolerance)
-        outcome = await Takeover(
+        self._takeover = Takeover(
             self._state, self._committer, self._index, generation, catch_up, self._record
-        ).run(self._parameters)
+        )
+        outcome = await self._takeover.run(self._parameters)
         with trio.CancelScope(shield=True):
             await self._slices().clear()
         return outcome
@@ -306,12 +314,26 @@ class Rebuilder:
 
     async def _cut_short(self, error: BaseException) -> None:
         """Keep what can go on later, drop what can not; if not now, then at the next open."""
-        generation, active = self._record.generation, self._index.active
-        swapped = active is not None and active.row.id == generation
-        if generation and not swapped and self._state.failed is None:
-            with trio.CancelScope(shield=True), contextlib.suppress(CentroiDBError):
-                await self._committer.do(partial(self._put_away, error), self._put_away_done)
+        swapped = self._takeover is not None and self._takeover.swapped
+        if self._record.generation and not swapped and self._state.failed is None:
+            with trio.CancelScope(shield=True):
+                try:
+                    await self._committer.do(partial(self._put_away, error), self._put_away_done)
+                except CentroiDBError as unwritten:
+                    await self._remember(error, unwritten)
         self._let_go()
+
+    async def _remember(self, error: BaseException, unwritten: CentroiDBError) -> None:
+        """It can not be put away in the file, which calls it running: memory knows better."""
+        log.warning("the end of a build of %s: %s", self._index.row.name, unwritten)
+        kept = None
+        if self._can_go_on(error):
+            assert self._s0 is not None
+            job, snapshot = self._record.row(self._control.ending), self._s0
+            with contextlib.suppress(CentroiDBError):
+                row = await self._state.pool.read(partial(_stored, build=self._row.id))
+                kept = Unfinished(row, job, snapshot, trio.current_time())
+        self._put_away_done(kept)
 
     def _put_away(self, error: BaseException) -> Callable[[sqlite3.Connection], Unfinished | None]:
         """In the turn, so that no drop comes between: whether it goes on, and what is written."""
@@ -320,7 +342,7 @@ class Rebuilder:
         if self._can_go_on(error):
             job = self._record.row(self._control.ending)
             now_s = trio.current_time()
-            return lambda c: Unfinished(_interrupted(c, job), job, snapshot, now_s)
+            return lambda c: Unfinished(_interrupted(c, build, job), job, snapshot, now_s)
         cancelled = consists_of(error, trio.Cancelled, JobCancelled)
         state = "cancelled" if cancelled else "failed"
         job = self._record.row(state, "" if cancelled else str(error))
@@ -341,15 +363,24 @@ class Rebuilder:
         return consists_of(error, trio.Cancelled) or isinstance(error, DiskFullError)
 
 
-def _interrupted(connection: sqlite3.Connection, job: JobRow) -> GenerationRow:
+def _interrupted(connection: sqlite3.Connection, build: GenerationId, job: JobRow) -> GenerationRow:
     catalog.put_job(connection, job)
-    return next(row for row in catalog.read_generations(connection) if row.id == job.generation)
+    return _stored(connection, build)
+
+
+def _stored(connection: sqlite3.Connection, build: GenerationId) -> GenerationRow:
+    return next(row for row in catalog.read_generations(connection) if row.id == build)
 
 
 def _resumed(connection: sqlite3.Connection, row: GenerationRow, job: JobRow) -> None:
     if row.state == "catching_up":
         segments.delete_beyond(connection, row.id, row.seal.last)
     catalog.put_job(connection, job)
+
+
+def _unstaged(connection: sqlite3.Connection, row: GenerationRow) -> list[SegmentRef]:
+    segments.delete_beyond(connection, row.id, row.seal.last)
+    return []
 
 
 def _begin_catch_up(connection: sqlite3.Connection, row: GenerationRow) -> None:

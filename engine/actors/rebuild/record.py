@@ -68,11 +68,23 @@ class JobRecord:
         rounds: tuple[int, int] = (0, 0),
     ) -> None:
         """Tell the listener, and now and then the file."""
-        self._listener(self._progress.event(phase, rows, rows_total, lag=lag, rounds=rounds))
+        self.tell(phase, rows, rows_total, lag=lag, rounds=rounds)
         now = time.monotonic()
         if now >= self._row_at_s:
             self._row_at_s = now + ROW_EVERY_S
             await self.write("running")
+
+    def tell(
+        self,
+        phase: Phase,
+        rows: int,
+        rows_total: int,
+        *,
+        lag: int = 0,
+        rounds: tuple[int, int] = (0, 0),
+    ) -> None:
+        """Tell the listener only."""
+        self._listener(self._progress.event(phase, rows, rows_total, lag=lag, rounds=rounds))
 
     async def report_lag(self, lag: int) -> None:
         """The catch-up is so many rows behind."""

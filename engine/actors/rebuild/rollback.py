@@ -45,6 +45,7 @@ class Rollback:
         self._effort = effort
         self._pace = Pace(effort.throttle, state.build_workers)
         self._record = JobRecord(committer, index.row.id, "rollback", effort)
+        self._takeover: Takeover | None = None
 
     async def run(self) -> Outcome:
         """Swap the newest kept generation in. NotFoundError when none is kept."""
@@ -60,7 +61,8 @@ class Rollback:
             with self._log_held():
                 return await self._take_over(generation)
         except BaseException as error:
-            await self._record.end(error)
+            if self._takeover is None or not self._takeover.swapped:
+                await self._record.end(error)
             raise
 
     @contextmanager
@@ -93,9 +95,10 @@ class Rollback:
             from_log=False,
         )
         await catch_up.file_batches()
-        return await Takeover(
+        self._takeover = Takeover(
             self._state, self._committer, self._index, generation, catch_up, self._record
-        ).run(parameters)
+        )
+        return await self._takeover.run(parameters)
 
     def _position(self, generation: Generation) -> Position:
         table = self._state.heads.tables.get(self._index.row.table)

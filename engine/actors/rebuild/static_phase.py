@@ -16,7 +16,7 @@ and libraries give the same bytes at any PARALLEL. Each block waits for its turn
 at the workers that all builds share.
 """
 
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice, pairwise
@@ -32,6 +32,7 @@ from ....wal.catalog import TableRow
 from ....wal.errors import CorruptError
 from ....wal.pool import ReaderPool
 from ....wal.rows import VectorBlock
+from ....wal.seal import SegmentRef
 from ....wal.segments import StoredSegment
 from ....wal.types import Vid
 from ...index.centroids import CentroidSearch, make_search
@@ -44,7 +45,7 @@ from ..wide import each
 from .budget import Plan
 from .effort import Pace
 from .footprint import SORTED_GROUPS, WINDOW_BLOCKS
-from .pieces import Group, groups, partition_sizes, pieces
+from .pieces import Group, Piece, groups, partition_sizes, pieces
 from .progress import Phase
 from .slices import BuildSlices
 
@@ -312,14 +313,23 @@ class StaticPhase:
         await self._report("encode", self._done, len(assigned.centroids))
         return encoded
 
+    async def agrees(self, assigned: Assigned, nlist: int, staged: Sequence[SegmentRef]) -> bool:
+        """Whether the first segments are cut as those staged were: other limits cut otherwise."""
+        left = await self._pieces(assigned, nlist)
+        cut = await self._run(lambda: [(c, len(at)) for c, at in islice(left, len(staged))])
+        return cut == [(ref.centroid, ref.n) for ref in staged]
+
+    async def _pieces(self, assigned: Assigned, nlist: int) -> Iterator[Piece]:
+        homes, cut = assigned.centroids, self._plan.cut
+        sizes = await self._run(partition_sizes, homes, nlist)
+        return pieces(homes, sizes, cut.segment, SORTED_GROUPS * max(cut.group, cut.segment))
+
     async def encoded(
         self, assigned: Assigned, centroids: NDArray[np.float32], done: int
     ) -> AsyncGenerator[list[StoredSegment], None]:
         """All segments but the first `done`, in partition order, a few groups at a time."""
-        homes, cut, width = assigned.centroids, self._plan.cut, self._plan.width.encode
-        sizes = await self._run(partition_sizes, homes, len(centroids))
-        rows_a_pass = SORTED_GROUPS * max(cut.group, cut.segment)
-        left = pieces(homes, sizes, cut.segment, rows_a_pass)
+        cut, width = self._plan.cut, self._plan.width.encode
+        left = await self._pieces(assigned, len(centroids))
         self._done = await self._run(lambda: sum(len(rows) for _, rows in islice(left, done)))
         grouped = groups(left, cut.group)
         while window := await self._run(lambda: list(islice(grouped, width))):

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from ....wal import catalog, log, rows
-from ....wal.catalog import GenerationState, TableRow
+from ....wal.catalog import GenerationState, JobRow, TableRow
 from ....wal.checksum import RowSum
 from ....wal.types import Lsn, Vid
 from ...index.generation import Batch, Generation
@@ -36,6 +36,8 @@ class Swap:
     generation: Generation
     position: Position
     parameters: IndexParameters
+    job: JobRow
+    """What the file says of the job once it is done."""
 
     def start(self) -> "SwapWork":
         """In the turn: pin what is committed now, and refuse if there is nothing to swap in."""
@@ -124,6 +126,7 @@ class SwapWork:
             kept=[each.row.id for each in self.kept],
             time_ns=time_ns,
         )
+        catalog.put_job(connection, self.swap.job)
         return Swapped(batches, self.kept, self.table.next_vid, time_ns)
 
     def _changes(self, connection: sqlite3.Connection) -> RowSum:

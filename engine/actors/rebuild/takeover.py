@@ -8,8 +8,6 @@ Writers are never held for the proof; the catch-up before the swap may slow them
 
 from functools import partial
 
-import trio
-
 from ...index.generation import Generation
 from ...index.health import imbalance
 from ...index.parameters import IndexParameters
@@ -20,7 +18,7 @@ from .catch_up import CatchUp
 from .outcome import Outcome
 from .proof import Stored, sum_stored, verify_rows
 from .record import JobRecord
-from .swap import Swap
+from .swap import Swap, Swapped
 
 
 class Takeover:
@@ -41,6 +39,8 @@ class Takeover:
         self._generation = generation
         self._catch_up = catch_up
         self._record = record
+        self.swapped = False
+        """Whether the generation has taken over: there is no way back then."""
 
     async def run(self, parameters: IndexParameters) -> Outcome:
         """Swap the generation in; the index is then what `parameters` say.
@@ -51,9 +51,7 @@ class Takeover:
         before = imbalance(old.partition_sizes()) if old is not None else None
         while not await self._attempt(parameters):
             pass
-        with trio.CancelScope(shield=True):  # what is swapped in is done
-            await self._record.report("swap", 1, 1)
-            await self._record.write("done")
+        self._record.tell("swap", 1, 1)
         return self._outcome(before)
 
     def _outcome(self, imbalance_before: float | None) -> Outcome:
@@ -92,8 +90,14 @@ class Takeover:
 
     async def _swap(self, parameters: IndexParameters) -> None:
         position = self._catch_up.position
-        swap = Swap(self._state, self._index, self._generation, position, parameters)
-        await self._committer.do(swap.start, swap.finish)
+        job = self._record.row("done")
+        swap = Swap(self._state, self._index, self._generation, position, parameters, job)
+
+        def finish(done: Swapped) -> None:
+            swap.finish(done)
+            self.swapped = True
+
+        await self._committer.do(swap.start, finish)
 
     async def _sum_stored(self) -> Stored:
         position = self._catch_up.position
