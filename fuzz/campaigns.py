@@ -1,8 +1,8 @@
 """All campaigns, by name."""
 
-from . import kills, powerloss
+from . import faults, kills, powerloss
 from .case import Campaign
 
 CAMPAIGNS: dict[str, Campaign] = {
-    campaign.name: campaign for campaign in (powerloss.CAMPAIGN, kills.CAMPAIGN)
+    campaign.name: campaign for campaign in (powerloss.CAMPAIGN, kills.CAMPAIGN, faults.CAMPAIGN)
 }

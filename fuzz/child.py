@@ -4,7 +4,7 @@ import os
 import select
 import signal
 import time
-from contextlib import AbstractContextManager, suppress
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,14 +29,22 @@ class Death:
 
 
 def run_child(
-    made: Workload, home: Path, fate: Fate, *, kill_after_s: float | None = None
+    made: Workload,
+    home: Path,
+    fate: Fate,
+    *,
+    kill_after_s: float | None = None,
+    tolerant: bool = False,
 ) -> Death:
-    """Run the workload in a child of this process, which is killed after a while if asked for."""
+    """Run the workload in a child of this process.
+
+    kill_after_s: it is killed after so long. tolerant: its calls may fail, with typed errors.
+    """
     ours, theirs = os.pipe()
     number = os.fork()
     if not number:
         os.close(ours)
-        _live(made, home, fate, theirs)
+        _live(made, home, fate, theirs, tolerant=tolerant)
     os.close(theirs)
     try:
         words = _heard(ours, kill_after_s)
@@ -49,13 +57,17 @@ def run_child(
     return Death(words.decode().splitlines(), os.waitstatus_to_exitcode(status))
 
 
-def _live(made: Workload, home: Path, fate: Fate, pipe: int) -> None:
+def _live(made: Workload, home: Path, fate: Fate, pipe: int, *, tolerant: bool) -> None:
     """The child; never returns. It may be killed anywhere, but its words are in the pipe."""
     status = FAILED
     signal.alarm(CHILD_MAX_S)
-    with suppress(BaseException), native.watched(home), fate:
-        victim.live(made, home, lambda word: _say(pipe, word))
+    try:
+        with native.watched(home), fate:
+            victim.live(made, home, lambda word: _say(pipe, word), tolerant=tolerant)
+            _say(pipe, "failed" if native.failed() else "unharmed")
         status = ENDED
+    except BaseException as error:  # noqa: BLE001 - it is told, and the process ends here
+        _say(pipe, f"failed {error!r}".replace("\n", " "))
     os._exit(status)
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from . import failpoints, native, victim
 from .case import Campaign, Result, scratch
 from .child import FAILED, Death, Fate, run_child
-from .oracle import Bad, Expected, look, recover
+from .oracle import Bad, judged
 from .workloads import NAMES, Workload, workload
 
 MOMENTS = 8
@@ -65,7 +65,7 @@ class Kills:
 
     def _kill(self, how: str, fate: Fate, after_s: float | None = None) -> bool:
         """Whether it died of it; whatever became of it, the file must be right."""
-        self._fresh()
+        fresh(self._before, self._home)
         death = run_child(self._made, self._home, fate, kill_after_s=after_s)
         killed = death.status == -signal.SIGKILL
         self.result.tried["kills"] += killed
@@ -75,14 +75,9 @@ class Kills:
             self.result.found.append(f"{how}: {error!r}")
         return killed
 
-    def _fresh(self) -> None:
-        """The victim's folder as it was before."""
-        shutil.rmtree(self._home, ignore_errors=True)
-        shutil.copytree(self._before, self._home)
-
     def _measured(self) -> tuple[int, list[str]]:
         """How many operations there are, and which points are reached."""
-        self._fresh()
+        fresh(self._before, self._home)
         reached: Counter[str] = Counter()
         with (
             failpoints.watched(lambda point: reached.update([point])),
@@ -94,16 +89,14 @@ class Kills:
 
     def _judge(self, death: Death, *, again: bool) -> None:
         if death.status == FAILED:
-            raise Bad("the workload itself failed")
-        expected = Expected(self._made)
-        for word in death.said:
-            expected.hear(word)
-        found = look(self._home)
-        if found is not None:
-            expected.judge(found)
-            recover(self._home, again=again)
-        elif not expected.may_be_missing:
-            raise Bad("the file is gone")
+            raise Bad(f"the workload itself failed: {death.said[-1:]}")
+        judged(self._made, self._home, death.said, again=again)
+
+
+def fresh(before: Path, home: Path) -> None:
+    """The victim's folder as it was before."""
+    shutil.rmtree(home, ignore_errors=True)
+    shutil.copytree(before, home)
 
 
 @contextmanager

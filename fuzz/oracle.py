@@ -44,6 +44,8 @@ class Expected:
     def hear(self, said: str) -> None:
         """One word of the victim's."""
         word, *numbers = said.split()
+        if word in ("failed", "unharmed"):
+            return
         if word in ("session", "end"):
             for steps in self._tasks:
                 self._state = settled(self._state, steps)
@@ -76,6 +78,19 @@ class Expected:
                 f"task {task}, {ended} steps acknowledged and {begun} begun: "
                 f"{difference(states[0], mine)}"
             )
+
+
+def judged(made: Workload, folder: Path, said: Iterable[str], *, again: bool) -> None:
+    """Bad unless the folder holds what may be there after these words, and recovers."""
+    expected = Expected(made)
+    for word in said:
+        expected.hear(word)
+    found = look(folder)
+    if found is not None:
+        expected.judge(found)
+        recover(folder, again=again)
+    elif not expected.may_be_missing:
+        raise Bad("the file is gone")
 
 
 def settled(state: State, steps: Iterable[Step]) -> State:

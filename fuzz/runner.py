@@ -3,6 +3,7 @@
 A case that hangs, or whose process dies, is a defect like any other.
 """
 
+import logging
 import multiprocessing
 import os
 import time
@@ -96,7 +97,8 @@ def _work(campaigns: dict[str, Campaign], pipe: Connection) -> None:
 
 
 def tried(campaigns: dict[str, Campaign], case: str) -> Result:
-    """Try one case here."""
+    """Try one case here; what the product logs about it is expected."""
+    logging.disable(logging.CRITICAL)
     name, _, text = case.partition(" ")
     try:
         return campaigns[name].run(text)

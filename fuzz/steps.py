@@ -24,10 +24,17 @@ QUERY = 1 << 40
 State = Mapping[str, int]
 
 
+CROWDED = 1 << 32
+"""The numbers from here to `QUERY` are of vectors close to each other."""
+
+
 @cache
 def vector(number: int) -> NDArray[np.float32]:
     """The vector of a number, float32 (DIM,)."""
-    return np.random.default_rng(number).normal(size=DIM).astype(np.float32)
+    drawn = np.random.default_rng(number).normal(size=DIM)
+    if CROWDED <= number < QUERY:
+        drawn = 2.0 + 0.1 * drawn
+    return drawn.astype(np.float32)
 
 
 def vectors(numbers: list[int]) -> NDArray[np.float32]:
@@ -76,7 +83,7 @@ class Upsert(Step):
 
 @dataclass(frozen=True)
 class Delete(Step):
-    """A few rows are deleted, in one commit."""
+    """Rows are deleted. Cut into commits in order."""
 
     table: str
     keys: tuple[int, ...]
@@ -85,8 +92,11 @@ class Delete(Step):
         await (await database.table(self.table)).delete(list(self.keys))
 
     def outcomes(self, before: State) -> list[State]:
-        gone = {f"{self.table}/{key}" for key in self.keys}
-        return [before, {item: number for item, number in before.items() if item not in gone}]
+        states = [before]
+        for key in self.keys:
+            gone = f"{self.table}/{key}"
+            states.append({item: n for item, n in states[-1].items() if item != gone})
+        return states
 
     def touches(self) -> set[str]:
         return {f"{self.table}/{key}" for key in self.keys}

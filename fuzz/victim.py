@@ -5,7 +5,7 @@ from pathlib import Path
 
 import trio
 
-from centroidb import Database, open_db
+from centroidb import CentroiDBError, Database, open_db
 from tests.support.databases import SMALL
 
 from .steps import Step
@@ -23,11 +23,16 @@ def prepare(workload: Workload, folder: Path) -> None:
         trio.run(_session, [workload.before], folder, lambda _: None)
 
 
-def live(workload: Workload, folder: Path, say: Say) -> None:
-    """All sessions."""
+def live(workload: Workload, folder: Path, say: Say, *, tolerant: bool = False) -> None:
+    """All sessions. tolerant: the first typed error is the end of them."""
     for number, tasks in enumerate(workload.sessions):
         say(f"session {number}")
-        trio.run(_session, tasks, folder, say)
+        try:
+            trio.run(_session, tasks, folder, say)
+        except CentroiDBError:
+            if tolerant:
+                return
+            raise
     say("end")
 
 

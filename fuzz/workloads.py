@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from .steps import (
+    CROWDED,
     CreateIndex,
     CreateTable,
     Delete,
@@ -49,11 +50,11 @@ class Draw:
     number: int = 0
     keys_named: int = field(default=0)
 
-    def upsert(self, table: str, task: int, count: int) -> Upsert:
-        """So many of the task's rows."""
+    def upsert(self, table: str, task: int, count: int, *, first: int = 0) -> Upsert:
+        """So many of the task's rows; their vectors have numbers from `first` on."""
         keys = self.chance.sample(range(task * KEYS, task * KEYS + KEYS), count)
         self.number += count
-        return Upsert(table, {key: self.number - at for at, key in enumerate(keys)})
+        return Upsert(table, {key: first + self.number - at for at, key in enumerate(keys)})
 
     def delete(self, table: str, task: int, count: int) -> Delete:
         """So many of the task's keys, whether they are there or not."""
@@ -153,11 +154,8 @@ def rollback(draw: Draw) -> Workload:
 
 def reorganize(draw: Draw) -> Workload:
     """Splits and merges beside a writer."""
-    first = [
-        *draw.filled(),
-        CreateIndex("t", "i", (("nlist", 2), ("min_vectors_per_partition", 1))),
-    ]
-    steps: list[Step] = [draw.upsert("t", 0, KEYS), Reorganize("i"), Reorganize("i")]
+    first = [*draw.indexed(), *(draw.upsert("t", task, KEYS, first=CROWDED) for task in (0, 2))]
+    steps: list[Step] = [Reorganize("i"), draw.upsert("t", 0, KEYS), Reorganize("i")]
     return Workload("reorganize", first, [[steps, draw.changes(1, 4)]])
 
 
@@ -186,16 +184,50 @@ def create(draw: Draw) -> Workload:
     return Workload("create", [], [[[CreateTable("t"), draw.upsert("t", 0, 20)]]])
 
 
+def small_writes(draw: Draw) -> Workload:
+    """A write of each kind."""
+    steps: list[Step] = [draw.upsert("t", 0, 3), draw.delete("t", 0, 5), draw.transaction(0)]
+    return Workload("small_writes", [*draw.filled(), CreateTable("u")], [[steps]])
+
+
+def small_ddl(draw: Draw) -> Workload:
+    """A table comes and goes."""
+    steps: list[Step] = [CreateTable("v"), CreateIndex("v", "k"), DropTable("v", ("k",))]
+    return Workload("small_ddl", draw.filled(), [[steps]])
+
+
+def small_build(draw: Draw) -> Workload:
+    """An index is made."""
+    return Workload("small_build", draw.filled(), [[[CreateIndex("t", "i", (("nlist", 2),))]]])
+
+
+def small_rebuild(draw: Draw) -> Workload:
+    """An index is rebuilt, with a write."""
+    steps: list[Step] = [draw.upsert("t", 0, 3), Rebuild("i", (("nlist", 2), ("parallel", 1)))]
+    return Workload("small_rebuild", draw.indexed(), [[steps]])
+
+
+def small_vacuum(draw: Draw) -> Workload:
+    """Rows go, and give their space back; then a session of one write."""
+    steps: list[Step] = [draw.delete("t", 0, KEYS), Vacuum()]
+    return Workload("small_vacuum", draw.indexed(), [[steps], [[draw.upsert("t", 1, 2)]]])
+
+
 Maker = Callable[[Draw], Workload]
 
 MAKERS: tuple[Maker, ...] = (
     *(crud, transactions, bulk, snapshots, ddl, build, rebuild, rollback, reorganize, fold),
     *(vacuum, reopen, create),
 )
+SMALL_MAKERS: tuple[Maker, ...] = (
+    *(small_writes, small_ddl, small_build, small_rebuild, small_vacuum),
+)
 NAMES = tuple(maker.__name__ for maker in MAKERS)
+SMALL_NAMES = tuple(maker.__name__ for maker in SMALL_MAKERS)
+"""Of few file operations, so that each of them can be tried."""
 
 
 def workload(name: str, seed: int) -> Workload:
     """The workload of this name, from a seed."""
-    maker = next(maker for maker in MAKERS if maker.__name__ == name)
+    maker = next(maker for maker in (*MAKERS, *SMALL_MAKERS) if maker.__name__ == name)
     return maker(Draw(random.Random(f"{name} {seed}")))

@@ -15,7 +15,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from . import schema
-from .errors import CorruptError, FutureVersionError, NotADatabaseError, StorageError
+from .errors import (
+    CorruptError,
+    FutureVersionError,
+    NotADatabaseError,
+    StorageError,
+    translated,
+)
 from .torn import MAGIC, first_page
 
 HEADER_BYTES = 100
@@ -79,9 +85,10 @@ class Header:
 
 def read_header(descriptor: int, path: str) -> Header:
     """Read and verify the header of an open file; of a torn one, that in the journal beside it."""
-    raw = os.pread(descriptor, HEADER_BYTES, 0)
-    if not raw.startswith(MAGIC):
-        raw = first_page(path) or raw
+    with translated(f"opening {path}"):
+        raw = os.pread(descriptor, HEADER_BYTES, 0)
+        if not raw.startswith(MAGIC):
+            raw = first_page(path) or raw
     header = Header.parse(raw, path)
     header.verify(path)
     return header

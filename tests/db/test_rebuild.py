@@ -177,7 +177,7 @@ async def test_closing_interrupts_a_build(on_open: str, tmp_path: Path) -> None:
         assert await leftovers(db) == []
         now = (await (await db.index("ix")).statistics()).generation
         assert (now == generation) == (on_open == "drop")
-        assert (await db.jobs())[0].state == ("done" if on_open == "resume" else "interrupted")
+        assert (await db.jobs())[0].state == ("done" if on_open == "resume" else "cancelled")
 
 
 async def _closed_during_a_build(index: Index, begun: trio.Event) -> None:

@@ -1,5 +1,6 @@
 """The first 100 bytes: what is accepted, and what is refused before SQLite sees it."""
 
+import errno
 import os
 import struct
 from pathlib import Path
@@ -11,6 +12,7 @@ from centroidb.wal.errors import (
     CorruptError,
     FutureVersionError,
     NotADatabaseError,
+    StorageError,
 )
 from centroidb.wal.file import create
 from centroidb.wal.header import HEADER_BYTES, Header, read_header, verify_size
@@ -106,3 +108,20 @@ def test_a_file_with_a_journal_may_have_another_size(path: Path) -> None:
     Path(f"{path}-journal").write_bytes(b"not empty")
 
     verified_size(path)
+
+
+def test_a_header_that_can_not_be_read_is_a_storage_error(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A disk that fails on the first bytes raises the error that says so, with the file's name."""
+
+    def fails(*_: object) -> bytes:
+        raise OSError(errno.EIO, "Input/output error")
+
+    descriptor = os.open(path, os.O_RDONLY)
+    monkeypatch.setattr(os, "pread", fails)
+    try:
+        with pytest.raises(StorageError, match="opening .*a.db.*Input/output error"):
+            read_header(descriptor, str(path))
+    finally:
+        os.close(descriptor)
