@@ -121,7 +121,7 @@ def test_a_header_that_can_not_be_read_is_a_storage_error(
     descriptor = os.open(path, os.O_RDONLY)
     monkeypatch.setattr(os, "pread", fails)
     try:
-        with pytest.raises(StorageError, match="opening .*a.db.*Input/output error"):
+        with pytest.raises(StorageError, match=r"opening .*a\.db.*Input/output error"):
             read_header(descriptor, str(path))
     finally:
         os.close(descriptor)
