@@ -11,8 +11,6 @@ from centroidb import Database, NotFoundError
 from centroidb.engine.index import reorganize as policy
 
 INDEX = "upheaval"
-NARROW = {"OVERGROWN": 1.5, "STARVING": 0.9}
-"""Bounds between which hardly a partition lies, so that there is always something to do."""
 
 
 async def fold(db: Database, index: str) -> None:
@@ -35,9 +33,9 @@ async def rollback(db: Database, index: str) -> None:
 
 
 async def reorganize(db: Database, index: str) -> None:
-    """Partitions are split and merged."""
+    """Partitions are split and merged, by bounds so narrow that hardly one lies within."""
     made = await db.index(index)
-    with patch.multiple(policy, **NARROW):
+    with patch.multiple(policy, OVERGROWN=1.5, STARVING=0.9):
         await made.reorganize()
 
 
