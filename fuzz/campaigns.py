@@ -1,8 +1,9 @@
 """All campaigns, by name."""
 
-from . import kills, powerloss
+from . import kills, powerloss, simulation
 from .case import Campaign
 
 CAMPAIGNS: dict[str, Campaign] = {
-    campaign.name: campaign for campaign in (powerloss.CAMPAIGN, kills.CAMPAIGN)
+    campaign.name: campaign
+    for campaign in (powerloss.CAMPAIGN, kills.CAMPAIGN, simulation.CAMPAIGN)
 }
