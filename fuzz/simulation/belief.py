@@ -12,7 +12,7 @@ Each task has things of its own, so there is one list of possible states for eac
 import json
 
 from ..oracle import Bad, difference, touched
-from ..steps import Look, State, Step
+from ..steps import DropTable, Look, State, Step
 
 POSSIBLE_MAX = 4_000
 
@@ -22,7 +22,7 @@ class Belief:
 
     def __init__(self, state: State, tasks: list[list[Step]]) -> None:
         self._tasks = tasks
-        self._items = [touched(steps) for steps in tasks]
+        self._items = [touched(steps) | _dropped(steps, state) for steps in tasks]
         self._possible: list[list[State]] = [[_of(state, items)] for items in self._items]
         self._running: list[Step | None] = [None for _ in tasks]
         everything = set().union(*self._items)
@@ -75,6 +75,12 @@ class Belief:
                     f"task {task}, {len(allowed)} states are possible: "
                     f"{difference(allowed[0], mine)}"
                 )
+
+
+def _dropped(steps: list[Step], state: State) -> set[str]:
+    """The rows that are there and go with their tables."""
+    tables = tuple(f"{step.table}/" for step in steps if isinstance(step, DropTable))
+    return {item for item in state if item.startswith(tables)}
 
 
 def _of(state: State, items: set[str]) -> State:

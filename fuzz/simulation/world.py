@@ -6,11 +6,11 @@ time                   a clock that only work and idleness move on
 SQLite's own dice      the salts of its WAL; the file system's randomness is ours
 """
 
+import _sqlite3
 import ctypes
 import os
 import random
 import time
-import _sqlite3
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from functools import cache
