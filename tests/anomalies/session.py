@@ -6,7 +6,9 @@
     t1: get 1 2                     count             scan
     t1: search 3,4 k=2 [nprobe=1] [exact]
     db: fill 10 60                  rows with the keys 10 to 59
-    db: index nlist=4               rebuild nlist=3   drop          vacuum
+    db: index nlist=4               rebuild nlist=3 [keep_previous=1]
+    db: previous                    the generation before takes over again
+    db: reorganize                  fold              drop          vacuum
 
 A session that has not begun anything, `db` among them, works outside of
 transactions. The row with key n lies at (n, 0) unless the script says where.
@@ -20,6 +22,7 @@ from typing import Any
 import numpy as np
 
 from centroidb import CentroiDBError, Database, Hits, Row, Snapshot, Transaction
+from tests.anomalies.upheaval import fold, reorganize
 
 TABLE = "t"
 
@@ -168,6 +171,21 @@ class Session:
         index = await self.db.index("ix")
         await index.rebuild(parallel=1, **options_of(arguments))
         return f"{len(await index.partitions())} partitions"
+
+    async def do_previous(self, _: Sequence[str]) -> str:
+        """Bring back the generation that the last rebuild has replaced."""
+        await (await self.db.index("ix")).rollback()
+        return "ok"
+
+    async def do_reorganize(self, _: Sequence[str]) -> str:
+        """Split and merge partitions between two rebuilds."""
+        await reorganize(self.db, "ix")
+        return "ok"
+
+    async def do_fold(self, _: Sequence[str]) -> str:
+        """Write the rows that the index has in memory as segments."""
+        await fold(self.db, "ix")
+        return "ok"
 
     async def do_drop(self, _: Sequence[str]) -> str:
         """Drop the table and make it anew, empty."""

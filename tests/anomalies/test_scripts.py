@@ -2,9 +2,12 @@
 
 A script is blocks of commands, each followed by `---` and the output; lines
 that begin with `#` explain. `UPDATE_GOLDEN=1` writes the output found.
+
+Each script runs once as it stands, and once with each upheaval after every command.
 """
 
 import os
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +15,9 @@ from pathlib import Path
 import pytest
 
 from centroidb import Database
+from tests.anomalies import upheaval
 from tests.anomalies.session import TABLE, Session
+from tests.anomalies.upheaval import UPHEAVALS, Upheaval
 from tests.support.databases import SMALL, checked_db
 
 SCRIPTS = sorted((Path(__file__).parent / "scripts").glob("*.txt"))
@@ -44,9 +49,16 @@ def blocks_of(text: str) -> list[Block]:
     return found
 
 
-async def output_of(db: Database, blocks: list[Block]) -> list[list[str]]:
-    """Run all commands, one after the other; what each block says."""
+async def output_of(
+    db: Database, blocks: list[Block], amid: Upheaval | None = None
+) -> list[list[str]]:
+    """Run all commands, one after the other; what each block says.
+
+    amid: happens after every command.
+    """
     await db.create_table(TABLE, dim=2)
+    if amid is not None:
+        await upheaval.prepare(db, TABLE)
     sessions: dict[str, Session] = {}
     said: list[list[str]] = []
     try:
@@ -55,6 +67,8 @@ async def output_of(db: Database, blocks: list[Block]) -> list[list[str]]:
             for name, command in block.commands():
                 session = sessions.setdefault(name, Session(db))
                 said[-1].append(f"{name}: {await session.run(command)}")
+                if amid is not None:
+                    await upheaval.befall(db, amid)
     finally:
         for session in sessions.values():
             await session.end()
@@ -78,6 +92,24 @@ async def test_script(script: Path, tmp_path: Path) -> None:
         script.write_text(script_text(blocks, said), encoding="utf-8")
     else:
         assert said == [block.expected for block in blocks]
+
+
+@pytest.mark.parametrize("amid", UPHEAVALS, ids=lambda each: each.__name__)
+@pytest.mark.parametrize("script", SCRIPTS, ids=[script.stem for script in SCRIPTS])
+async def test_script_amid(script: Path, amid: Upheaval, tmp_path: Path) -> None:
+    """The same script says the same while the index under its searches is turned over."""
+    blocks = blocks_of(script.read_text(encoding="utf-8"))
+    async with checked_db(tmp_path / "a.db", limits=SMALL, durability="relaxed") as db:
+        said = await output_of(db, blocks, amid)
+
+    assert [[one_lsn_earlier(line) for line in each] for each in said] == [
+        block.expected for block in blocks
+    ]
+
+
+def one_lsn_earlier(said: str) -> str:
+    """What was said, without the commit that made the index of the upheavals."""
+    return re.sub(r"(\bat|LSN|snapshot) (\d+)", lambda m: f"{m[1]} {int(m[2]) - 1}", said)
 
 
 def test_every_anomaly_has_its_script() -> None:
