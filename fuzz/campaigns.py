@@ -1,6 +1,6 @@
 """All campaigns, by name."""
 
-from . import faults, kills, powerloss, simulation
+from . import controls, faults, kills, powerloss, simulation
 from .case import Campaign
 
 CAMPAIGNS: dict[str, Campaign] = {
@@ -10,5 +10,6 @@ CAMPAIGNS: dict[str, Campaign] = {
         kills.CAMPAIGN,
         faults.CAMPAIGN,
         simulation.CAMPAIGN,
+        controls.CAMPAIGN,
     )
 }

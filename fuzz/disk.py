@@ -101,6 +101,12 @@ class Disk:
             data = operation.data if kind == "w" else None
             self._files[number].pending.append((operation.offset, data))
 
+    def waits(self, sync: Operation) -> bool:
+        """Whether this sync has something to make durable."""
+        if sync.kind == "d":
+            return bool(self._pending_names)
+        return bool(self._files[sync.file].pending)
+
     def _kept(self) -> bool:
         """Whether this sync does something."""
         self.syncs += 1

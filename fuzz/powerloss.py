@@ -91,7 +91,28 @@ class Replay:
             self._one(image, where)
         return self.result
 
-    def images(self) -> Iterator[tuple[Image, str]]:
+    def finds_something(self, *, since: int = 0, recovers: bool = True) -> bool:
+        """Whether an image is bad; the first one ends it.
+
+        since: the first operation after which the power is lost. recovers: whether the product's
+        own recovery is tried too.
+        """
+        for image, where in self.images(since):
+            if recovers:
+                self._one(image, where)
+            else:
+                self._look_at(image, where)
+            if self.result.found:
+                return True
+        return False
+
+    def _look_at(self, image: Image, where: str) -> None:
+        try:
+            self._judge(image)
+        except Bad as bad:
+            self.result.found.append(f"{where}: {bad!r}")
+
+    def images(self, since: int = 0) -> Iterator[tuple[Image, str]]:
         """The different images, each with the place it comes from."""
         seen: set[int] = set()
         for number, operation in enumerate(self.operations):
@@ -99,7 +120,7 @@ class Replay:
                 self._expected.hear(operation.data.decode())
             else:
                 self._disk.apply(operation)
-            for fate in FATES:
+            for fate in FATES if number >= since else ():
                 image = self._disk.image(fate, self._chance)
                 mark = hash(tuple(sorted(image.items())))
                 if mark not in seen:

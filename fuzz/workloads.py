@@ -24,6 +24,7 @@ from .steps import (
     Transaction,
     Upsert,
     Vacuum,
+    Verify,
 )
 
 KEYS = 40
@@ -115,7 +116,10 @@ def bulk(draw: Draw) -> Workload:
 
 def snapshots(draw: Draw) -> Workload:
     """Snapshots held over writes, folds and a rebuild."""
-    looks: list[Step] = [Look("t", tuple(draw.changes(0, 3))), Look("t", (draw.rebuild(),))]
+    looks: list[Step] = [
+        Look("t", (*draw.changes(0, 3), draw.delete("t", 0, KEYS), Vacuum())),
+        Look("t", (draw.rebuild(),)),
+    ]
     return Workload("snapshots", draw.indexed(), [[looks, draw.changes(1, 4)]])
 
 
@@ -142,20 +146,22 @@ def build(draw: Draw) -> Workload:
 
 def rebuild(draw: Draw) -> Workload:
     """Rebuilds beside a writer: static phase, catch-up, swap, retirement."""
-    tasks: Tasks = [[draw.rebuild(), draw.rebuild()], draw.changes(1, 6)]
+    steps: list[Step] = [draw.rebuild(), Verify("t"), draw.rebuild(), Verify("t")]
+    tasks: Tasks = [steps, draw.changes(1, 6)]
     return Workload("rebuild", draw.indexed(), [tasks])
 
 
 def rollback(draw: Draw) -> Workload:
     """A generation is replaced, kept, and taken back, beside a writer."""
-    steps: list[Step] = [draw.rebuild(keep_previous=1), *draw.changes(0, 2), Rollback("i")]
+    steps: list[Step] = [draw.rebuild(keep_previous=1), *draw.changes(0, 2), Vacuum()]
+    steps += [Rollback("i"), Verify("t")]
     return Workload("rollback", draw.indexed(), [[steps, draw.changes(1, 4)]])
 
 
 def reorganize(draw: Draw) -> Workload:
     """Splits and merges beside a writer."""
     first = [*draw.indexed(), *(draw.upsert("t", task, KEYS, first=CROWDED) for task in (0, 2))]
-    steps: list[Step] = [Reorganize("i"), draw.upsert("t", 0, KEYS), Reorganize("i")]
+    steps: list[Step] = [Reorganize("i"), draw.upsert("t", 0, KEYS), Reorganize("i"), Verify("t")]
     return Workload("reorganize", first, [[steps, draw.changes(1, 4)]])
 
 
@@ -165,11 +171,19 @@ def fold(draw: Draw) -> Workload:
     return Workload("fold", draw.indexed(), [tasks])
 
 
+def truncate(draw: Draw) -> Workload:
+    """Rebuilds beside a writer who has the log cut."""
+    steps: list[Step] = []
+    for _ in range(4):
+        steps += [*draw.changes(1, 3), Vacuum()]
+    return Workload("truncate", draw.indexed(), [[[draw.rebuild(), draw.rebuild()], steps]])
+
+
 def vacuum(draw: Draw) -> Workload:
     """Purges, compactions and returned pages, beside a writer."""
     steps: list[Step] = []
     for _ in range(3):
-        steps += [draw.delete("t", 0, 30), draw.upsert("t", 0, KEYS), Vacuum()]
+        steps += [draw.delete("t", 0, 30), draw.upsert("t", 0, KEYS), Vacuum(), Verify("t")]
     return Workload("vacuum", draw.indexed(), [[steps, draw.changes(1, 4)]])
 
 
@@ -217,7 +231,7 @@ Maker = Callable[[Draw], Workload]
 
 MAKERS: tuple[Maker, ...] = (
     *(crud, transactions, bulk, snapshots, ddl, build, rebuild, rollback, reorganize, fold),
-    *(vacuum, reopen, create),
+    *(truncate, vacuum, reopen, create),
 )
 SMALL_MAKERS: tuple[Maker, ...] = (
     *(small_writes, small_ddl, small_build, small_rebuild, small_vacuum),
