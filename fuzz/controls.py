@@ -102,11 +102,18 @@ def run_syncs(seed: int, part: int) -> Result:
                 result.tried["syncs missed alone"] += 1
             elif not pending:
                 result.tried["syncs with nothing to do"] += 1
-            elif missed(number, number + 1) or missed(number - 1, number):
+            elif any(missed(number, other) for other in beside(number, at, operations)):
                 result.tried["syncs missed with a neighbour"] += 1
             else:
                 result.found.append(f"sync {number} of {made.name} is missed by nobody")
     return result
+
+
+def beside(number: int, at: list[int], operations: list[Operation]) -> list[int]:
+    """The syncs that may do the work of this one: those next to it, and the file's next."""
+    file = operations[at[number]].file
+    same = [other for other in range(number + 1, len(at)) if operations[at[other]].file == file]
+    return sorted({*same[:1], number + 1, number - 1} & set(range(len(at))))
 
 
 def pending_at_syncs(before: Image, operations: list[Operation]) -> list[bool]:

@@ -14,7 +14,8 @@ from typing import Any
 from unittest.mock import patch
 
 from centroidb.engine.actors import committer
-from centroidb.engine.actors.rebuild import swap
+from centroidb.engine.actors.rebuild.catch_up import CatchUp, Position
+from centroidb.engine.actors.rebuild.takeover import Takeover
 from centroidb.engine.actors.state import State
 from centroidb.txn import group
 from centroidb.txn.commit import Ended, Progress
@@ -96,9 +97,18 @@ def swapped_in_two() -> AbstractContextManager[object]:
     return patch.object(catalog, "set_active", set_late)
 
 
-def caught_up_too_far() -> AbstractContextManager[object]:
-    """The swap forgets the rows that came after the position it was proven at."""
-    return patch.object(swap, "load_batches", lambda *_, **__: [])
+@contextmanager
+def caught_up_too_far() -> Iterator[None]:
+    """A catch-up says that it has applied what it has not; the proof would see it, and is off."""
+
+    async def applied(catch_up: CatchUp) -> None:
+        catch_up.position = Position(catch_up._state.heads, catch_up._table())
+
+    async def proven(*_: object) -> None:
+        pass
+
+    with patch.object(CatchUp, "apply", applied), patch.object(Takeover, "_verify", proven):
+        yield
 
 
 @contextmanager
