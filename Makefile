@@ -7,7 +7,7 @@ ROOT := build/import-root/centroidb
 
 .SECONDEXPANSION:
 
-.PHONY: test demo bench bench-rebuild format clean
+.PHONY: test demo fuzz fuzz-long bench bench-rebuild format clean
 
 test: .venv/dev.stamp $(ROOT)
 	$(BIN)/ruff format --check .
@@ -18,6 +18,14 @@ test: .venv/dev.stamp $(ROOT)
 
 demo: .venv/demo.stamp
 	$(BIN)/centroidb demo
+
+fuzz: .venv/dev.stamp
+	$(BIN)/python -m fuzz push
+
+# New seeds until the time is over.
+HOURS ?= 1
+fuzz-long: .venv/dev.stamp
+	$(BIN)/python -m fuzz long --hours $(HOURS)
 
 bench: .venv/bench.stamp
 	$(BIN)/python -m tests.bench.run
