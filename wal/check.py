@@ -111,7 +111,7 @@ def _check_rows(connection: sqlite3.Connection, table: TableRow, report: Report)
         if lsn < lsn_before:
             report.add(f"table {table.name!r}: row version {vid} is older than the one before")
         lsn_before = lsn
-    return rows.read_versions(connection, table.id, Vid(-VID_MAX), VID_MAX)
+    return rows.all_versions(connection, table.id, VID_MAX)
 
 
 def _live_vids(
