@@ -2,7 +2,8 @@
 
 from . import kills, powerloss
 from .case import Campaign
+from .damage import campaign as damage
 
 CAMPAIGNS: dict[str, Campaign] = {
-    campaign.name: campaign for campaign in (powerloss.CAMPAIGN, kills.CAMPAIGN)
+    campaign.name: campaign for campaign in (powerloss.CAMPAIGN, kills.CAMPAIGN, damage.CAMPAIGN)
 }
