@@ -18,6 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from .errors import CorruptError
 from .types import Key, Vid
 
 _HALF_BYTES = 8
@@ -103,7 +104,9 @@ class RowSum:
 
     @classmethod
     def from_bytes(cls, raw: bytes) -> "RowSum":
-        """What `to_bytes` wrote."""
+        """What `to_bytes` wrote; CorruptError for anything else."""
+        if not isinstance(raw, bytes) or len(raw) != 2 * _HALF_BYTES:
+            raise CorruptError(f"a sum over rows is damaged: {raw!r:.60}")
         return cls(
             int.from_bytes(raw[:_HALF_BYTES], "little"), int.from_bytes(raw[_HALF_BYTES:], "little")
         )

@@ -68,5 +68,5 @@ def get_owner(connection: sqlite3.Connection) -> Owner | None:
         return None
     try:
         return Owner(**json.loads(value))
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, RecursionError):
         return None

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from .catalog import TableRow
 from .checksum import row_crc, row_crcs, row_views
 from .errors import CorruptError
+from .typed import integers, same_length
 from .types import Key, Lsn, TableId, Vid
 
 T = TypeVar("T")
@@ -71,8 +72,10 @@ class Versions:
     @classmethod
     def of(cls, pairs: Sequence[tuple[int, int]]) -> "Versions":
         """From rows of (vid, crc) in any order."""
-        both = np.array(sorted(pairs), dtype=np.int64).reshape(-1, 2)
-        return cls(both[:, 0].copy(), both[:, 1].astype(np.uint32))
+        vids = integers("row versions", [vid for vid, _ in pairs])
+        crcs = integers("checksums of row versions", [crc for _, crc in pairs])
+        order = np.argsort(vids, kind="stable")
+        return cls(vids[order], crcs.astype(np.uint32)[order])
 
 
 def parts(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
@@ -206,7 +209,7 @@ def fetch(
             f"WHERE vid IN ({_marks(len(some))})",
             some,
         ):
-            if row_crc(key, payload, vector) != crc:
+            if not _whole(key, payload, vector) or row_crc(key, payload, vector) != crc:
                 raise CorruptError(
                     f"table {table.name!r}: the row with key {key!r} does not match its checksum"
                 )
@@ -215,6 +218,12 @@ def fetch(
         if vid not in found:
             raise CorruptError(f"table {table.name!r}: row version {vid} is missing")
     return found
+
+
+def _whole(key: object, payload: object, vector: object) -> bool:
+    """Whether the values are of the types a row has."""
+    texts = payload is None or isinstance(payload, str)
+    return texts and isinstance(key, int | str) and isinstance(vector, bytes)
 
 
 @dataclass(frozen=True)
@@ -226,8 +235,11 @@ class VectorBlock:
     vectors: NDArray[np.float32]
 
 
-def _integers(text: str | None, dtype: type[np.generic]) -> NDArray[Any]:
-    return np.array(text.split(",") if text else [], dtype=dtype)
+def _integers(text: str | None) -> NDArray[np.int64]:
+    try:
+        return np.array(text.split(",") if text else [], dtype=np.int64)
+    except (ValueError, OverflowError):
+        raise CorruptError("the number or the checksum of a row is damaged") from None
 
 
 _JOINED = (
@@ -236,12 +248,13 @@ _JOINED = (
 
 
 def _block(joined: tuple[str | None, str | None, bytes | None], dim: int) -> VectorBlock:
-    vids = _integers(joined[0], np.int64)
+    vids = _integers(joined[0])
     raw = joined[2] or b""
     if len(raw) != len(vids) * dim * 4:
         raise CorruptError(f"rows {vids[:1]} to {vids[-1:]}: {len(raw)} bytes of vectors of {dim}")
     vectors = np.frombuffer(raw, dtype="<f4").reshape(-1, dim)
-    crcs = _integers(joined[1], np.int64).astype(np.uint32)
+    crcs = _integers(joined[1]).astype(np.uint32)
+    same_length(f"rows {vids[:1]} to {vids[-1:]}", vids, crcs)
     if np.all(vids[1:] > vids[:-1]):
         return VectorBlock(vids, crcs, vectors)
     order = np.argsort(vids)  # group_concat promises no order, though it follows the rowid
@@ -291,9 +304,10 @@ def read_versions(
         "WHERE vid >= ? AND vid < ?",
         (first, until),
     ).fetchone()
-    found = _integers(vids, np.int64)
+    found, sums = _integers(vids), _integers(crcs).astype(np.uint32)
+    same_length(f"table {table}, rows {first} to {until}", found, sums)
     order = np.argsort(found, kind="stable")
-    return Versions(found[order], _integers(crcs, np.int64).astype(np.uint32)[order])
+    return Versions(found[order], sums[order])
 
 
 def all_versions(connection: sqlite3.Connection, table: TableId, until: Vid) -> Versions:
@@ -335,8 +349,9 @@ def read_deaths(
             "WHERE vid >= ? AND vid < ?",
             (first, first + DEATHS_A_READ),
         ).fetchone()
-        vids.append(_integers(some[0], np.int64))
-        ends.append(_integers(some[1], np.int64))
+        vids.append(_integers(some[0]))
+        ends.append(_integers(some[1]))
+        same_length(f"table {table}: its ended versions", vids[-1], ends[-1])
     return np.concatenate(vids), np.concatenate(ends)
 
 

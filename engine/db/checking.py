@@ -74,10 +74,11 @@ def _whole(
             continue
         mine = [row for row in rows_of if row.index == index.id]
         table = tables.get(index.table)
-        active = any(row.id == index.active for row in mine) or index.active is None
+        states = [row.state for row in mine if row.id == index.active]
+        active = index.active is None or states == ["active"]
         report.expect(
             active and table is not None,
-            f"index {index.name!r}: its table or its generation is missing",
+            f"index {index.name!r}: its table or its active generation is missing",
         )
         for row in mine:
             if table is not None and (row.id == index.active or row.state == "kept"):

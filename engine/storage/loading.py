@@ -84,7 +84,9 @@ def load_indexes(connection: sqlite3.Connection, heads: Heads) -> list[IndexStat
         if row.table not in heads.tables:
             raise CorruptError(f"index {row.name!r} is of table {row.table}, which is not there")
         table = heads.tables[row.table]
-        if generation is not None:
+        if generation is not None and generation.state != "active":
+            log.warning("index %r: its generation is not active; rebuild it", row.name)
+        elif generation is not None:
             index.active = _load_if_whole(connection, generation, table)
         for kept in by_id.values():
             if (kept.index, kept.state) == (row.id, "kept"):
