@@ -20,12 +20,13 @@ from pathlib import Path
 import trio
 
 from centroidb import StorageError, open_db
+from centroidb.wal.blocking import substitute
 from tests.support.databases import SMALL
 
 from ..case import Campaign, Result, scratch
 from .harms import Damaged, Harms
 from .reading import Answers, Reading, read
-from .victims import DIM, KINDS, vectors, victim, write
+from .victims import DIM, KINDS, inline, vectors, victim, write
 
 FILES = 105
 """Damaged files of a case."""
@@ -45,7 +46,7 @@ def run(text: str) -> Result:
     """`<kind> <seed of the victim> <number>`."""
     kind, seed, _ = text.split()
     made = victim(kind, int(seed))
-    with scratch() as folder, bounded_memory():
+    with scratch() as folder, bounded_memory(), substitute(inline):
         try:
             return trio.run(Trial(folder / "victim", text).run, Harms(made), made.now)
         finally:

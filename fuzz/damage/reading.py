@@ -3,10 +3,11 @@
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from centroidb import Database, StorageError, open_db
+from centroidb import Database, Row, Snapshot, StorageError, open_db
 from tests.support.databases import SMALL
 
 from .victims import queries
@@ -14,6 +15,11 @@ from .victims import queries
 K = 12
 TABLES = {"ints": ("flat", "sq8"), "texts": ("words",)}
 """Each table and its indexes."""
+SOME: dict[str, list[int] | list[str]] = {
+    "ints": [1, 15, 50, 102, 200],
+    "texts": ["k1é", "new", "k30é"],
+}
+"""Keys that are asked for one by one: with and without a row, written again, deleted."""
 
 Answers = dict[str, object]
 """What was asked -> what was answered; nothing where the answer was a typed error."""
@@ -46,34 +52,30 @@ async def read(path: Path, **options: Any) -> Reading:
 
 
 async def ask_all(database: Database, reading: Reading) -> None:
-    """Every row by iteration, some by key, and the searches."""
-    for table, indexes in TABLES.items():
-        await reading.ask(f"rows of {table}", lambda name=table: _rows(database, name))
-        await reading.ask(f"some of {table}", lambda name=table: _some(database, name))
-        for index in (None, *indexes):
-            await reading.ask(
-                f"search {table} {index}",
-                lambda name=table, by=index: _search(database, name, by),
-            )
+    """In one snapshot: every row by iteration, some by key, and the searches."""
+    async with database.snapshot() as snapshot:
+        for table, indexes in TABLES.items():
+            await reading.ask(f"rows of {table}", partial(_rows, snapshot, table))
+            await reading.ask(f"some of {table}", partial(_some, snapshot, table))
+            for index in (None, *indexes):
+                asked = f"search {table} {index or 'exactly'}"
+                await reading.ask(asked, partial(_search, snapshot, table, index))
 
 
-async def _rows(database: Database, name: str) -> object:
-    table = await database.table(name)
-    rows = [row async for row in table.iterate(vectors=True)]
-    return [(row.id, row.payload, _bytes(row.vector)) for row in rows]
+async def _rows(snapshot: Snapshot, table: str) -> object:
+    return [_row(row) async for row in snapshot.iterate(table, vectors=True)]
 
 
-async def _some(database: Database, name: str) -> object:
-    table = await database.table(name)
-    keys: list[Any] = ["k1é", "new", "k30é"] if name == "texts" else [1, 15, 50, 102, 200]
-    return [row and (row.id, row.payload, _bytes(row.vector)) for row in await table.get(keys)]
+async def _some(snapshot: Snapshot, table: str) -> object:
+    return [row and _row(row) for row in await snapshot.get(table, SOME[table], vectors=True)]
 
 
-def _bytes(vector: Any) -> bytes | None:
-    return None if vector is None else vector.tobytes()
+def _row(row: Row) -> object:
+    return row.id, row.payload, None if row.vector is None else row.vector.tobytes()
 
 
-async def _search(database: Database, name: str, index: str | None) -> object:
-    table = await database.table(name)
-    found = await table.search(queries(), K, index=index, nprobe=1_000, exact=index is None)
+async def _search(snapshot: Snapshot, table: str, index: str | None) -> object:
+    found = await snapshot.search(
+        table, queries(), K, index=index, nprobe=1_000, exact=index is None
+    )
     return [(hits.ids, hits.distances.tobytes(), [hit.payload for hit in hits]) for hits in found]

@@ -7,16 +7,22 @@ closed          one file;  killed: a file and its WAL, with a build cut short an
 older           the same file as it was before the last commits, for pages that were never written
 """
 
+import itertools
 import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
+from unittest import mock
 
 import numpy as np
 import trio
 from numpy.typing import NDArray
 
 from centroidb import Database, open_db
+from centroidb.wal.blocking import substitute
 from tests.support.databases import SMALL
 
 from ..case import scratch
@@ -55,8 +61,29 @@ def queries() -> NDArray[np.float32]:
 @cache
 def victim(kind: str, seed: int) -> Victim:
     """The victim of this kind and seed, made once in a process."""
-    with scratch() as folder:
+    with scratch() as folder, substitute(inline), _repeatable(seed):
         return trio.run(_made, folder, kind, seed)
+
+
+async def inline(work: Callable[[], Any]) -> Any:
+    """Blocking work without threads: the same each time, and a limit hits the work itself."""
+    await trio.lowlevel.checkpoint()
+    return work()
+
+
+@contextmanager
+def _repeatable(seed: int) -> Iterator[None]:
+    """Tasks take turns, and the clock goes on, in the same way each time: so do the bytes."""
+    ticks = itertools.count(1_700_000_000_000_000_000, 1_000_000)
+    run: Any = trio._core._run
+    before = run._ALLOW_DETERMINISTIC_SCHEDULING
+    run._ALLOW_DETERMINISTIC_SCHEDULING = True
+    run._r.seed(seed)
+    try:
+        with mock.patch("time.time_ns", side_effect=ticks):
+            yield
+    finally:
+        run._ALLOW_DETERMINISTIC_SCHEDULING = before
 
 
 async def _made(folder: Path, kind: str, seed: int) -> Victim:
