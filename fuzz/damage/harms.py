@@ -110,7 +110,7 @@ class Harms:
 
     def _drawn(self, chance: random.Random) -> Damaged:
         files = dict(self._victim.now)
-        in_wal = WAL in files and chance.randrange(4) == 0
+        in_wal = WAL in files and chance.randrange(8) == 0
         name = WAL if in_wal else FILE
         aim = "anywhere" if in_wal else chance.choice(list(self._places))
         raw = bytearray(files[name])

@@ -29,8 +29,8 @@ from ..case import scratch
 
 FILE = "victim.db"
 DIM = 16
-ROWS = 240
-QUERIES = 3
+ROWS = 120
+QUERIES = 2
 KINDS = ("closed", "killed")
 
 Image = dict[str, bytes]
@@ -121,7 +121,7 @@ async def _fill(database: Database, seed: int) -> None:
     ints = await database.create_table("ints", dim=DIM)
     await ints.upsert(range(ROWS), vectors(ROWS, seed), [_payload(n) for n in range(ROWS)])
     texts = await database.create_table("texts", dim=DIM, metric="cosine", key_type="str")
-    await texts.upsert([f"k{n}é" for n in range(80)], vectors(80, seed + 1))
+    await texts.upsert([f"k{n}é" for n in range(60)], vectors(60, seed + 1))
     await ints.create_index("flat", nlist=4, codec="flat")
     await ints.create_index("sq8", nlist=3, codec="sq8", metric="dot")
     await texts.create_index("words", nlist=2, codec="sq8")
