@@ -68,7 +68,7 @@ def _check_log(connection: sqlite3.Connection, report: Report) -> None:
         report.records += 1
         if record.kind != "rows" or record.table not in present:
             continue
-        until = Vid(record.first_vid + record.count)
+        until = Vid(min(record.first_vid + record.count, VID_MAX))
         left = rows.read_versions(connection, record.table, record.first_vid, until)
         if len(left.vids) == record.count and log.crc_of_crcs(left.crcs) != record.rows_crc:
             report.add(f"log: the rows of LSN {record.lsn} are not those it was written with")

@@ -83,7 +83,7 @@ class RowSum:
     high: int = 0
 
     @classmethod
-    def of(cls, vids: NDArray[np.int64], crcs: NDArray[np.uint32]) -> "RowSum":
+    def of(cls, vids: NDArray[np.int64], crcs: NDArray[np.uint32 | np.int64]) -> "RowSum":
         """The sum of `hash(vid, crc)`. vids: int64 (n,), crcs: uint32 (n,)."""
         halves = []
         for seed in _SEEDS:

@@ -32,6 +32,8 @@ KEYS_A_STATEMENT = 1_024
 DEATHS_A_READ = 1 << 20
 VERSIONS_A_READ = 1 << 16
 _FIELDS = 4
+DIMS_MAX = (1 << 28) // 4
+"""A row is no longer than SQLite may read (`connection`)."""
 
 
 @dataclass(frozen=True)
@@ -341,18 +343,40 @@ def read_deaths(
     connection: sqlite3.Connection, table: TableId
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """(vids, end LSNs) of all ended versions still stored, by vid."""
-    (last,) = connection.execute(f"SELECT max(vid) FROM dead_{table:d}").fetchone()
     vids, ends = [np.empty(0, np.int64)], [np.empty(0, np.int64)]
-    for first in range(0, (last or 0) + 1, DEATHS_A_READ):
+    after = -(1 << 63)
+    while True:
         some = connection.execute(
-            f"SELECT group_concat(vid), group_concat(end_lsn) FROM dead_{table:d} "
-            "WHERE vid >= ? AND vid < ?",
-            (first, first + DEATHS_A_READ),
+            "SELECT group_concat(vid), group_concat(end_lsn) FROM (SELECT vid, end_lsn "
+            f"FROM dead_{table:d} WHERE vid > ? ORDER BY vid LIMIT ?)",
+            (after, DEATHS_A_READ),
         ).fetchone()
+        if some[0] is None:
+            return np.concatenate(vids), np.concatenate(ends)
         vids.append(_integers(some[0]))
         ends.append(_integers(some[1]))
         same_length(f"table {table}: its ended versions", vids[-1], ends[-1])
-    return np.concatenate(vids), np.concatenate(ends)
+        after = int(vids[-1].max())
+
+
+def require_plausible(connection: sqlite3.Connection, table: TableRow) -> None:
+    """CorruptError where the dims or the next vid of a table can not be those of its rows."""
+    name, t = f"table {table.name!r}", int(table.id)
+    first, last = connection.execute(f"SELECT min(vid), max(vid) FROM rows_{t}").fetchone()
+    if first is not None and not 0 < first <= last < table.next_vid:
+        raise CorruptError(f"{name}: versions {first} to {last}, expected 1 to {table.next_vid}")
+    logged = connection.execute(
+        "SELECT first_vid + count FROM wal WHERE table_id = ? AND kind = 'rows' "
+        "ORDER BY lsn DESC, seq DESC LIMIT 1",
+        (t,),
+    ).fetchone()
+    if table.next_vid < 1 or (logged is not None and logged[0] != table.next_vid):
+        raise CorruptError(f"{name}: its next version can not be {table.next_vid}")
+    if not 0 < table.dim <= DIMS_MAX:
+        raise CorruptError(f"{name}: vectors of {table.dim} dimensions can not be")
+    vector = connection.execute(f"SELECT length(vector) FROM rows_{t} LIMIT 1").fetchone()
+    if vector is not None and vector[0] != 4 * table.dim:
+        raise CorruptError(f"{name}: a vector of {vector[0]} bytes, expected {table.dim} values")
 
 
 def purge(connection: sqlite3.Connection, table: TableId, vids: NDArray[np.int64]) -> None:
