@@ -56,11 +56,11 @@ def run(text: str) -> Result:
 
 
 @contextmanager
-def bounded_memory() -> Iterator[None]:
+def bounded_memory(nbytes: int = MEMORY_BYTES) -> Iterator[None]:
     """More than a share of memory is refused, which shows as an error that is not typed."""
     before = resource.getrlimit(resource.RLIMIT_AS)
     pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0])
-    most = pages * resource.getpagesize() + MEMORY_BYTES
+    most = pages * resource.getpagesize() + nbytes
     resource.setrlimit(resource.RLIMIT_AS, (most, before[1]))
     try:
         yield
