@@ -324,6 +324,7 @@ def all_versions(connection: sqlite3.Connection, table: TableId, until: Vid) -> 
         if not some:
             return Versions(np.concatenate(vids), np.concatenate(crcs))
         found = Versions.of(some)
+        _require_later(table, found.vids, after)
         vids.append(found.vids)
         crcs.append(found.crcs)
         after = int(found.vids[-1])
@@ -356,7 +357,14 @@ def read_deaths(
         vids.append(_integers(some[0]))
         ends.append(_integers(some[1]))
         same_length(f"table {table}: its ended versions", vids[-1], ends[-1])
+        _require_later(table, vids[-1], after)
         after = int(vids[-1].max())
+
+
+def _require_later(table: TableId, vids: NDArray[np.int64], after: int) -> None:
+    """CorruptError where a damaged page gives versions that were read before: it would not end."""
+    if vids.min() <= after:
+        raise CorruptError(f"table {table}: versions after {after} are out of order")
 
 
 def require_plausible(connection: sqlite3.Connection, table: TableRow) -> None:
