@@ -118,7 +118,7 @@ UNTOUCHED = ("application", "future", "write-version", "text")
 
 CATALOG = {
     "tables": "next_vid live dim changed_lsn created_lsn dropped_lsn",
-    "indexes": "table_id active created_lsn dropped_lsn",
+    "indexes": "table_id active created_lsn",
     "generations": "index_id s0_lsn s0_high fold_lsn fold_vid nlist seed rows_at_build "
     "built_at_ns replaced_at_ns sealed",
     "partitions": "generation centroid n bytes crc",
@@ -133,6 +133,7 @@ CATALOG = {
     "dead_1": "end_lsn",
     "rows_1": "lsn crc key",
 }
+"""Columns of integers by table; not when an index was dropped: a drop leaves just that."""
 ABSURD = (0, -1, 1, 2, 7, 255, 1 << 31, (1 << 32) - 1, 1 << 40, 1 << 62, (1 << 63) - 1, -(1 << 63))
 CATALOGS = 20
 """Cases of absurd catalogs in a round."""
