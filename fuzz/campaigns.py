@@ -2,6 +2,8 @@
 
 from . import controls, faults, kills, powerloss, simulation
 from .case import Campaign
+from .damage import campaign as damage
+from .damage import hostile
 
 CAMPAIGNS: dict[str, Campaign] = {
     campaign.name: campaign
@@ -9,6 +11,8 @@ CAMPAIGNS: dict[str, Campaign] = {
         powerloss.CAMPAIGN,
         kills.CAMPAIGN,
         faults.CAMPAIGN,
+        damage.CAMPAIGN,
+        hostile.CAMPAIGN,
         simulation.CAMPAIGN,
         controls.CAMPAIGN,
     )

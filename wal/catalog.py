@@ -7,14 +7,39 @@ import json
 import sqlite3
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
+from types import NoneType
 from typing import Any, Literal
 
 from .checksum import RowSum
 from .errors import CorruptError
 from .seal import Seal
+from .typed import require
 from .types import GenerationId, IndexId, JobId, KeyType, Lsn, TableId, Vid
 
 GenerationState = Literal["building", "catching_up", "verified", "active", "kept", "retired"]
+
+
+_KINDS: dict[str, type] = {
+    **dict.fromkeys(("name", "metric", "key_type", "parameters", "state", "codec"), str),
+    **dict.fromkeys(("centroid_search", "kind", "phase", "throttle", "message"), str),
+    **dict.fromkeys(("drift_baseline", "cost_at_build", "fraction", "rows_per_s"), float),
+    **dict.fromkeys(("lag_slope", "held_s", "eta_s"), float),
+    **dict.fromkeys(("sum", "segment_sum"), bytes),
+}
+"""The columns that hold no integers."""
+_OPTIONAL = ("dropped_lsn", "active", "generation", "eta_s")
+
+
+@cache
+def _kinds(columns: str) -> tuple[tuple[type, ...], ...]:
+    """The types that the columns may have."""
+    kinds = ((name, _KINDS.get(name, int)) for name in columns.split(", "))
+    return tuple((kind, NoneType) if name in _OPTIONAL else (kind,) for name, kind in kinds)
+
+
+def _require(what: str, columns: str, row: tuple[object, ...]) -> None:
+    require(f"{what} {row[0]!r:.20}", row, _kinds(columns))
 
 
 @dataclass(frozen=True)
@@ -43,6 +68,7 @@ def read_tables(connection: sqlite3.Connection) -> list[TableRow]:
     """All tables, dropped ones that still take space too."""
     found = []
     for row in connection.execute(f"SELECT {_TABLE} FROM tables ORDER BY id"):
+        _require("table", _TABLE, row)
         fields = dict(zip(_TABLE.split(", "), row, strict=True))
         fields["sum"] = RowSum.from_bytes(fields["sum"])
         found.append(TableRow(**fields))
@@ -112,6 +138,7 @@ def read_indexes(connection: sqlite3.Connection) -> list[IndexRow]:
     """All indexes, dropped ones that still take space too."""
     found = []
     for row in connection.execute(f"SELECT {_INDEX} FROM indexes ORDER BY id"):
+        _require("index", _INDEX, row)
         fields = dict(zip(_INDEX.split(", "), row, strict=True))
         fields["table"] = fields.pop("table_id")
         fields["parameters"] = _parameters(f"index {fields['name']!r}", fields["parameters"])
@@ -122,7 +149,7 @@ def read_indexes(connection: sqlite3.Connection) -> list[IndexRow]:
 def _parameters(whose: str, text: str) -> dict[str, Any]:
     try:
         parameters = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         parameters = None
     if not isinstance(parameters, dict):
         raise CorruptError(f"{whose}: its parameters are damaged: {text[:40]!r}")
@@ -240,7 +267,9 @@ def read_generations(connection: sqlite3.Connection) -> list[GenerationRow]:
     """All generations, in the order they were begun."""
     rows = connection.execute(f"SELECT {_GENERATION} FROM generations ORDER BY id")
     found = []
-    for *fields, last, raw, text in rows.fetchall():
+    for row in rows.fetchall():
+        _require("generation", _GENERATION, row)
+        *fields, last, raw, text = row
         seal = Seal(last, RowSum.from_bytes(raw))
         values = (*fields, seal, _parameters(f"generation {fields[0]}", text))
         found.append(GenerationRow(*values))
@@ -377,6 +406,7 @@ def read_jobs(connection: sqlite3.Connection) -> list[JobRow]:
     """All jobs, oldest first."""
     found = []
     for row in connection.execute(f"SELECT {_JOB} FROM jobs ORDER BY id"):
+        _require("job", _JOB, row)
         fields = dict(zip(_JOB.split(", "), row, strict=True))
         fields["index"] = fields.pop("index_id")
         found.append(JobRow(**fields))

@@ -17,6 +17,7 @@ from . import catalog, log, meta, rows, segments
 from .catalog import TableRow
 from .checksum import RowSum, key_bytes, stored_crc
 from .errors import CorruptError
+from .typed import integers
 from .types import Lsn, Vid
 
 VID_MAX = Vid((1 << 63) - 1)
@@ -67,7 +68,7 @@ def _check_log(connection: sqlite3.Connection, report: Report) -> None:
         report.records += 1
         if record.kind != "rows" or record.table not in present:
             continue
-        until = Vid(record.first_vid + record.count)
+        until = Vid(min(record.first_vid + record.count, VID_MAX))
         left = rows.read_versions(connection, record.table, record.first_vid, until)
         if len(left.vids) == record.count and log.crc_of_crcs(left.crcs) != record.rows_crc:
             report.add(f"log: the rows of LSN {record.lsn} are not those it was written with")
@@ -105,13 +106,17 @@ def _check_rows(connection: sqlite3.Connection, table: TableRow, report: Report)
         f"FROM rows_{table.id:d} ORDER BY vid"  # as bytes: damaged text is no text
     ):
         report.rows += 1
+        whole = isinstance(key, bytes | int) and isinstance(vector, bytes) and isinstance(lsn, int)
+        if not whole:
+            report.add(f"table {table.name!r}: row version {vid} has values of other types")
+            continue
         raw_key = key if isinstance(key, bytes) else key_bytes(key)
         if len(vector) != 4 * table.dim or stored_crc(raw_key, payload, vector) != crc:
             report.add(f"table {table.name!r}: row version {vid} does not match its checksum")
         if lsn < lsn_before:
             report.add(f"table {table.name!r}: row version {vid} is older than the one before")
         lsn_before = lsn
-    return rows.read_versions(connection, table.id, Vid(-VID_MAX), VID_MAX)
+    return rows.all_versions(connection, table.id, VID_MAX)
 
 
 def _live_vids(
@@ -119,9 +124,8 @@ def _live_vids(
 ) -> NDArray[np.int64]:
     """The versions that keys point to, ascending."""
     t = int(table.id)
-    vids = np.array(
-        [vid for (vid,) in connection.execute(f"SELECT vid FROM live_{t}")], dtype=np.int64
-    )
+    stored = connection.execute(f"SELECT vid FROM live_{t}")
+    vids = integers(f"table {table.name!r}: its keys", (vid for (vid,) in stored))
     (mismatched,) = connection.execute(
         f"SELECT count(*) FROM live_{t} l JOIN rows_{t} r ON r.vid = l.vid WHERE r.key != l.key"
     ).fetchone()

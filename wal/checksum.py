@@ -18,6 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from .errors import CorruptError
 from .types import Key, Vid
 
 _HALF_BYTES = 8
@@ -82,7 +83,7 @@ class RowSum:
     high: int = 0
 
     @classmethod
-    def of(cls, vids: NDArray[np.int64], crcs: NDArray[np.uint32]) -> "RowSum":
+    def of(cls, vids: NDArray[np.int64], crcs: NDArray[np.uint32 | np.int64]) -> "RowSum":
         """The sum of `hash(vid, crc)`. vids: int64 (n,), crcs: uint32 (n,)."""
         halves = []
         for seed in _SEEDS:
@@ -103,7 +104,9 @@ class RowSum:
 
     @classmethod
     def from_bytes(cls, raw: bytes) -> "RowSum":
-        """What `to_bytes` wrote."""
+        """What `to_bytes` wrote; CorruptError for anything else."""
+        if not isinstance(raw, bytes) or len(raw) != 2 * _HALF_BYTES:
+            raise CorruptError(f"a sum over rows is damaged: {raw!r:.60}")
         return cls(
             int.from_bytes(raw[:_HALF_BYTES], "little"), int.from_bytes(raw[_HALF_BYTES:], "little")
         )

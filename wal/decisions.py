@@ -71,8 +71,8 @@ def _row(fields: tuple[int, int, IndexId, str, str]) -> DecisionRow:
     number, time_ns, index, action, text = fields
     try:
         reasons = json.loads(text)
-    except ValueError:
+    except (ValueError, TypeError, RecursionError):
         reasons = None
     if not isinstance(reasons, dict):
-        raise CorruptError(f"decision {number}: its reasons are damaged: {text[:40]!r}")
+        raise CorruptError(f"decision {number}: its reasons are damaged: {text!r:.60}")
     return DecisionRow(id=number, time_ns=time_ns, index=index, action=action, reasons=reasons)

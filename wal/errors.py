@@ -115,3 +115,5 @@ def translated(what: str) -> Iterator[None]:
         typed = translate(error, what)
         assert typed is not None
         raise typed from error
+    except MemoryError as error:
+        raise StorageError(f"{what}: what is stored does not fit in memory") from error

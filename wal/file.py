@@ -49,7 +49,14 @@ from .owner import FileHold, hold
 
 T = TypeVar("T")
 
+Proof = Callable[[sqlite3.Connection], None]
+"""Raises CorruptError for a file that is not whole."""
+
 logger = logging.getLogger(__name__)
+
+
+def no_proof(_: sqlite3.Connection) -> None:
+    """The `Proof` that asks for nothing more than every open does."""
 
 
 def checked_path(path: str | os.PathLike[str]) -> str:
@@ -246,9 +253,11 @@ def open_file(
     create_missing: bool,
     durability: Durability,
     recover: Callable[[sqlite3.Connection], None],
+    prove: Proof = no_proof,
 ) -> DatabaseFile:
     """Open for writing, as the one owner. `:memory:` is a file in a private folder.
 
+    `prove` runs before anything is written to a file of this format.
     `recover` runs in the transaction in which recovery ends, for what higher layers know.
     """
     folder = None
@@ -262,7 +271,7 @@ def open_file(
         header = read_header(held.descriptor, path)
         refuse_strange_wal(header, path)
         verify_size(held.descriptor, header, path)
-        writer = _open_writer(path, durability)
+        writer = _open_writer(path, durability, prove)
     except BaseException:
         held.release()
         raise
@@ -316,7 +325,7 @@ def _owner_of(path: str) -> str:
     return "its owner could not be read"
 
 
-def _open_writer(path: str, durability: Durability) -> sqlite3.Connection:
+def _open_writer(path: str, durability: Durability, prove: Proof) -> sqlite3.Connection:
     if not os.access(path, os.W_OK):
         raise ReadOnlyError(f"{path}: no right to write to it; open with read_only=True")
     if not os.access(os.path.dirname(path), os.W_OK):
@@ -333,6 +342,7 @@ def _open_writer(path: str, durability: Durability) -> sqlite3.Connection:
             broken = log.verify(writer)
         if broken:
             raise CorruptError(f"{path}: {'; '.join(broken[:3])}")
+        prove(writer)
         make_writer(writer, durability)
     except BaseException:
         close_untouched(writer, path)
@@ -361,7 +371,7 @@ def _recover(
 class ForeignFile:
     """A file opened read-only, beside its owner or without one."""
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, prove: Proof = no_proof) -> None:
         self.path = checked_path(path)
         if _size_of(self.path) is None:
             raise NotADatabaseError(f"{self.path}: there is no such file")
@@ -378,6 +388,9 @@ class ForeignFile:
                     "open it for writing once, that migrates it"
                 )
             self.access = self._find_access()
+            if prove is not no_proof:
+                with contextlib.closing(self.open_reader()) as connection:
+                    prove(connection)
         except BaseException:
             self.hold.release()
             raise

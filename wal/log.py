@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 
 from . import meta
 from .errors import CorruptError
+from .typed import require
 from .types import Lsn, TableId, Vid
 
 Kind = Literal["rows", "create_table", "drop_table", "create_index", "drop_index"]
@@ -107,7 +108,10 @@ def read(
     rows = connection.execute(
         f"SELECT {_COLUMNS} FROM wal WHERE lsn > ? AND lsn <= ? ORDER BY lsn, seq", (after, until)
     )
-    for lsn, seq, of_table, kind, first_vid, count, rows_crc, time_ns, crc, ended in rows:
+    kinds = (int, int, int, str, int, int, int, int, int, bytes)
+    for row in rows:
+        require(f"log: the record {row[:2]}", row, kinds)
+        lsn, seq, of_table, kind, first_vid, count, rows_crc, time_ns, crc, ended = row
         if table is None or of_table == table:
             record = Record(
                 lsn, seq, of_table, kind, first_vid, count, rows_crc, time_ns, unpack_vids(ended)

@@ -21,8 +21,8 @@ def get(connection: sqlite3.Connection, key: str) -> Value:
 def get_int(connection: sqlite3.Connection, key: str) -> int:
     """The value of `key`, which must be there."""
     value = get(connection, key)
-    if not isinstance(value, int):
-        raise CorruptError(f"meta: {key} should be an integer, found {value!r}")
+    if not isinstance(value, int) or value < 0:
+        raise CorruptError(f"meta: {key} should be a number from 0, found {value!r}")
     return value
 
 
@@ -68,5 +68,5 @@ def get_owner(connection: sqlite3.Connection) -> Owner | None:
         return None
     try:
         return Owner(**json.loads(value))
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, RecursionError):
         return None

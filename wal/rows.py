@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from .catalog import TableRow
 from .checksum import row_crc, row_crcs, row_views
 from .errors import CorruptError
+from .typed import integers, same_length
 from .types import Key, Lsn, TableId, Vid
 
 T = TypeVar("T")
@@ -29,7 +30,10 @@ T = TypeVar("T")
 ROWS_A_STATEMENT = 128
 KEYS_A_STATEMENT = 1_024
 DEATHS_A_READ = 1 << 20
+VERSIONS_A_READ = 1 << 16
 _FIELDS = 4
+DIMS_MAX = (1 << 28) // 4
+"""A row is no longer than SQLite may read (`connection`)."""
 
 
 @dataclass(frozen=True)
@@ -70,8 +74,10 @@ class Versions:
     @classmethod
     def of(cls, pairs: Sequence[tuple[int, int]]) -> "Versions":
         """From rows of (vid, crc) in any order."""
-        both = np.array(sorted(pairs), dtype=np.int64).reshape(-1, 2)
-        return cls(both[:, 0].copy(), both[:, 1].astype(np.uint32))
+        vids = integers("row versions", [vid for vid, _ in pairs])
+        crcs = integers("checksums of row versions", [crc for _, crc in pairs])
+        order = np.argsort(vids, kind="stable")
+        return cls(vids[order], crcs.astype(np.uint32)[order])
 
 
 def parts(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
@@ -205,7 +211,7 @@ def fetch(
             f"WHERE vid IN ({_marks(len(some))})",
             some,
         ):
-            if row_crc(key, payload, vector) != crc:
+            if not _whole(key, payload, vector) or row_crc(key, payload, vector) != crc:
                 raise CorruptError(
                     f"table {table.name!r}: the row with key {key!r} does not match its checksum"
                 )
@@ -214,6 +220,12 @@ def fetch(
         if vid not in found:
             raise CorruptError(f"table {table.name!r}: row version {vid} is missing")
     return found
+
+
+def _whole(key: object, payload: object, vector: object) -> bool:
+    """Whether the values are of the types a row has."""
+    texts = payload is None or isinstance(payload, str)
+    return texts and isinstance(key, int | str) and isinstance(vector, bytes)
 
 
 @dataclass(frozen=True)
@@ -225,8 +237,11 @@ class VectorBlock:
     vectors: NDArray[np.float32]
 
 
-def _integers(text: str | None, dtype: type[np.generic]) -> NDArray[Any]:
-    return np.array(text.split(",") if text else [], dtype=dtype)
+def _integers(text: str | None) -> NDArray[np.int64]:
+    try:
+        return np.array(text.split(",") if text else [], dtype=np.int64)
+    except (ValueError, OverflowError):
+        raise CorruptError("the number or the checksum of a row is damaged") from None
 
 
 _JOINED = (
@@ -235,12 +250,13 @@ _JOINED = (
 
 
 def _block(joined: tuple[str | None, str | None, bytes | None], dim: int) -> VectorBlock:
-    vids = _integers(joined[0], np.int64)
+    vids = _integers(joined[0])
     raw = joined[2] or b""
     if len(raw) != len(vids) * dim * 4:
         raise CorruptError(f"rows {vids[:1]} to {vids[-1:]}: {len(raw)} bytes of vectors of {dim}")
     vectors = np.frombuffer(raw, dtype="<f4").reshape(-1, dim)
-    crcs = _integers(joined[1], np.int64).astype(np.uint32)
+    crcs = _integers(joined[1]).astype(np.uint32)
+    same_length(f"rows {vids[:1]} to {vids[-1:]}", vids, crcs)
     if np.all(vids[1:] > vids[:-1]):
         return VectorBlock(vids, crcs, vectors)
     order = np.argsort(vids)  # group_concat promises no order, though it follows the rowid
@@ -290,9 +306,28 @@ def read_versions(
         "WHERE vid >= ? AND vid < ?",
         (first, until),
     ).fetchone()
-    found = _integers(vids, np.int64)
+    found, sums = _integers(vids), _integers(crcs).astype(np.uint32)
+    same_length(f"table {table}, rows {first} to {until}", found, sums)
     order = np.argsort(found, kind="stable")
-    return Versions(found[order], _integers(crcs, np.int64).astype(np.uint32)[order])
+    return Versions(found[order], sums[order])
+
+
+def all_versions(connection: sqlite3.Connection, table: TableId, until: Vid) -> Versions:
+    """vids and crcs of all stored versions below `until`; 12 bytes of memory each."""
+    vids, crcs = [np.empty(0, np.int64)], [np.empty(0, np.uint32)]
+    after = -(1 << 63)
+    while True:
+        some = connection.execute(
+            f"SELECT vid, crc FROM rows_{table:d} WHERE vid > ? AND vid < ? ORDER BY vid LIMIT ?",
+            (after, until, VERSIONS_A_READ),
+        ).fetchall()
+        if not some:
+            return Versions(np.concatenate(vids), np.concatenate(crcs))
+        found = Versions.of(some)
+        _require_later(table, found.vids, after)
+        vids.append(found.vids)
+        crcs.append(found.crcs)
+        after = int(found.vids[-1])
 
 
 def crcs_of(connection: sqlite3.Connection, table: TableId, vids: NDArray[np.int64]) -> Versions:
@@ -309,17 +344,47 @@ def read_deaths(
     connection: sqlite3.Connection, table: TableId
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """(vids, end LSNs) of all ended versions still stored, by vid."""
-    (last,) = connection.execute(f"SELECT max(vid) FROM dead_{table:d}").fetchone()
     vids, ends = [np.empty(0, np.int64)], [np.empty(0, np.int64)]
-    for first in range(0, (last or 0) + 1, DEATHS_A_READ):
+    after = -(1 << 63)
+    while True:
         some = connection.execute(
-            f"SELECT group_concat(vid), group_concat(end_lsn) FROM dead_{table:d} "
-            "WHERE vid >= ? AND vid < ?",
-            (first, first + DEATHS_A_READ),
+            "SELECT group_concat(vid), group_concat(end_lsn) FROM (SELECT vid, end_lsn "
+            f"FROM dead_{table:d} WHERE vid > ? ORDER BY vid LIMIT ?)",
+            (after, DEATHS_A_READ),
         ).fetchone()
-        vids.append(_integers(some[0], np.int64))
-        ends.append(_integers(some[1], np.int64))
-    return np.concatenate(vids), np.concatenate(ends)
+        if some[0] is None:
+            return np.concatenate(vids), np.concatenate(ends)
+        vids.append(_integers(some[0]))
+        ends.append(_integers(some[1]))
+        same_length(f"table {table}: its ended versions", vids[-1], ends[-1])
+        _require_later(table, vids[-1], after)
+        after = int(vids[-1].max())
+
+
+def _require_later(table: TableId, vids: NDArray[np.int64], after: int) -> None:
+    """CorruptError where a damaged page gives versions that were read before: it would not end."""
+    if vids.min() <= after:
+        raise CorruptError(f"table {table}: versions after {after} are out of order")
+
+
+def require_plausible(connection: sqlite3.Connection, table: TableRow) -> None:
+    """CorruptError where the dims or the next vid of a table can not be those of its rows."""
+    name, t = f"table {table.name!r}", int(table.id)
+    first, last = connection.execute(f"SELECT min(vid), max(vid) FROM rows_{t}").fetchone()
+    if first is not None and not 0 < first <= last < table.next_vid:
+        raise CorruptError(f"{name}: versions {first} to {last}, expected 1 to {table.next_vid}")
+    logged = connection.execute(
+        "SELECT first_vid + count FROM wal WHERE table_id = ? AND kind = 'rows' "
+        "ORDER BY lsn DESC, seq DESC LIMIT 1",
+        (t,),
+    ).fetchone()
+    if table.next_vid < 1 or (logged is not None and logged[0] != table.next_vid):
+        raise CorruptError(f"{name}: its next version can not be {table.next_vid}")
+    if not 0 < table.dim <= DIMS_MAX:
+        raise CorruptError(f"{name}: vectors of {table.dim} dimensions can not be")
+    vector = connection.execute(f"SELECT length(vector) FROM rows_{t} LIMIT 1").fetchone()
+    if vector is not None and vector[0] != 4 * table.dim:
+        raise CorruptError(f"{name}: a vector of {vector[0]} bytes, expected {table.dim} values")
 
 
 def purge(connection: sqlite3.Connection, table: TableId, vids: NDArray[np.int64]) -> None:

@@ -35,7 +35,7 @@ def read(connection: sqlite3.Connection, index: IndexId) -> list[bytes]:
         rows = connection.execute(
             "SELECT vector FROM query_samples WHERE index_id = ? ORDER BY id", (index,)
         )
-        return [vector for (vector,) in rows]
+        return [vector for (vector,) in rows if isinstance(vector, bytes)]
     except sqlite3.DatabaseError as error:
         log.warning("captured queries of index %s are left out: %s", index, error)
         return []

@@ -12,6 +12,7 @@ column more) is refused: it is damaged, or somebody's trap.
 """
 
 import sqlite3
+from functools import cache
 from typing import TYPE_CHECKING
 
 from .errors import CorruptError, translated
@@ -163,38 +164,70 @@ def drop_storage(connection: sqlite3.Connection, table: TableId) -> None:
 
 Schema = dict[str, str]
 
+_OWN = ("sqlite_sequence", "sqlite_stat1", "sqlite_stat4")
+"""Tables that SQLite makes by itself, or when somebody analyses the file."""
+
 
 def schema_of(connection: sqlite3.Connection) -> Schema:
-    """Name -> statement of everything in the file but SQLite's own and automatic entries."""
-    rows = connection.execute(
-        "SELECT name, sql FROM sqlite_schema WHERE name NOT LIKE 'sqlite\\_%' ESCAPE '\\'"
-    )
-    return {str(name): " ".join(str(sql).split()) for name, sql in rows}
+    """Name -> statement of everything in the file but SQLite's own and automatic entries.
+
+    CorruptError for what this version never makes: a trigger, a view, one name twice, a
+    name that only SQLite gives. Nothing of the file but its schema is read.
+    """
+    found: Schema = {}
+    for kind, name, sql in connection.execute("SELECT type, name, sql FROM sqlite_schema"):
+        if (kind == "index" and sql is None) or (kind == "table" and name in _OWN):
+            continue
+        strange = kind not in ("table", "index") or str(name).lower().startswith("sqlite_")
+        if strange or name in found:
+            raise CorruptError(f"schema entry {name!r}, a {kind}: nothing like it is made here")
+        found[str(name)] = " ".join(str(sql).split())
+    return found
 
 
-def expected_schema(tables: list[tuple[TableId, KeyType]]) -> Schema:
-    """What a file of this format that has these tables must hold, statement by statement."""
+@cache
+def _without_tables(number: int) -> Schema:
+    """The schema of a new file of this version, whose format has this number."""
+    assert number == FORMAT
     model = sqlite3.connect(":memory:", isolation_level=None)
     try:
         migrate(model)
-        for table, key_type in tables:
-            create_storage(model, table, key_type)
         return schema_of(model)
     finally:
         model.close()
 
 
+def expected_schema(tables: list[tuple[TableId, KeyType]]) -> Schema:
+    """What a file of this format that has these tables must hold, statement by statement."""
+    expected = dict(_without_tables(FORMAT))
+    for table, key_type in tables:
+        script = _STORAGE.format(t=int(table), key=_KEY_COLUMN[key_type])
+        for statement in script.split(";"):
+            words = statement.split()
+            if words:
+                expected[words[2]] = " ".join(words)
+    return expected
+
+
 def verify_schema(connection: sqlite3.Connection) -> None:
-    """Raise CorruptError unless the schema is exactly the one this version makes."""
+    """Raise CorruptError unless the schema is exactly the one this version makes.
+
+    That of the catalog is looked at first: what it says of tables is read only then.
+    """
     try:
+        found = schema_of(connection)
+        _compare({"tables": found.get("tables", "")}, {"tables": _without_tables(FORMAT)["tables"]})
         tables = connection.execute("SELECT id, key_type FROM tables").fetchall()
-        key_types = {str(key_type) for _, key_type in tables}
-        wrong = key_types - set(_KEY_COLUMN)
-        found, expected = schema_of(connection), expected_schema([] if wrong else tables)
+        wrong = any(not isinstance(t, int) or k not in _KEY_COLUMN for t, k in tables)
+        expected = expected_schema([] if wrong else tables)
     except sqlite3.OperationalError as error:
         if error.sqlite_errorcode != sqlite3.SQLITE_ERROR:  # a lock, a right that is missing
             raise
         raise CorruptError(f"the file's schema is not of format {FORMAT}: {error}") from error
+    _compare(found, expected)
+
+
+def _compare(found: Schema, expected: Schema) -> None:
     for name in sorted(found.keys() | expected.keys()):
         if found.get(name) != expected.get(name):
             raise CorruptError(

@@ -51,4 +51,4 @@ class Seal:
 
 def _sum_of(refs: Collection[SegmentRef]) -> RowSum:
     ids = np.array([ref.id for ref in refs], dtype=np.int64)
-    return RowSum.of(ids, np.array([ref.n for ref in refs], dtype=np.uint32))
+    return RowSum.of(ids, np.array([ref.n for ref in refs], dtype=np.int64))

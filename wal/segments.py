@@ -19,6 +19,7 @@ from .checksum import blobs_crc
 from .errors import CorruptError
 from .rows import Versions
 from .seal import SegmentRef
+from .typed import require
 from .types import GenerationId, SegmentId
 
 _NONE = SegmentId(0)
@@ -38,7 +39,10 @@ class StoredSegment:
 
     def crc(self) -> int:
         """The CRC-32 over partition, row count and bytes."""
-        start = blobs_crc(self.centroid.to_bytes(8, "little"), self.n.to_bytes(8, "little"))
+        start = blobs_crc(
+            self.centroid.to_bytes(8, "little", signed=True),
+            self.n.to_bytes(8, "little", signed=True),
+        )
         return blobs_crc(self.vids, self.bounds, self.row_crcs, self.codes, start=start)
 
     @property
@@ -83,6 +87,7 @@ def read(connection: sqlite3.Connection, segment: SegmentId) -> StoredSegment:
     ).fetchone()
     if row is None:
         raise CorruptError(f"segment {segment} is missing")
+    require(f"segment {segment}", row, (int, int, bytes, bytes, bytes, bytes, int))
     stored = StoredSegment(*row[:6])
     if stored.crc() != row[6]:
         raise CorruptError(f"segment {segment} of partition {stored.centroid}: wrong checksum")
@@ -98,7 +103,10 @@ def references(
         "ORDER BY centroid, id",
         (generation, sealed),
     )
-    return [SegmentRef(*row) for row in rows]
+    found = rows.fetchall()
+    for row in found:
+        require(f"generation {generation}: a segment", row, (int, int, int, int))
+    return [SegmentRef(*row) for row in found]
 
 
 def staged(connection: sqlite3.Connection, generation: GenerationId) -> list[SegmentRef]:
@@ -235,6 +243,7 @@ def read_centroids(connection: sqlite3.Connection, generation: GenerationId) -> 
         (generation,),
     ).fetchall()
     for first, crc, vectors in rows:
+        require(f"generation {generation}: centroids", (first, vectors), (int, bytes))
         if blobs_crc(vectors) != crc:
             raise CorruptError(f"generation {generation}: centroids from {first}: wrong checksum")
     return b"".join(vectors for _, _, vectors in rows)

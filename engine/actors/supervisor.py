@@ -25,7 +25,7 @@ from ...wal.blocking import run_blocking
 from ...wal.catalog import GenerationRow, JobRow
 from ...wal.connection import Durability
 from ...wal.errors import CentroiDBError, InputError, NotFoundError
-from ...wal.file import DatabaseFile, open_file
+from ...wal.file import DatabaseFile, Proof, no_proof, open_file
 from ...wal.limits import Limits
 from ...wal.pool import ReaderPool
 from ...wal.types import GenerationId, IndexId
@@ -69,6 +69,8 @@ class Opening:
     cache_bytes: int
     on_open: OnOpen = "resume"
     capture_queries: bool = True
+    prove: Proof = no_proof
+    """What must hold of the file before anything is written to it."""
     limits: Limits = field(default_factory=Limits)
 
 
@@ -121,6 +123,7 @@ def _open(opening: Opening) -> tuple[DatabaseFile, Loaded, Found]:
         opening.path,
         create_missing=opening.create_missing,
         durability=opening.durability,
+        prove=opening.prove,
         recover=partial(clear_unfinished, keep=opening.on_open != "drop"),
     )
     try:

@@ -32,12 +32,13 @@ def sql(file: Path, statement: str, as_json: bool) -> None:
 @click.command()
 @database_argument
 @click.argument("target", type=click.Path(path_type=Path))
+@click.option("--verified", is_flag=True, help="Prove first that FILE is whole.")
 @json_option
-def backup(file: Path, target: Path, as_json: bool) -> None:
+def backup(file: Path, target: Path, verified: bool, as_json: bool) -> None:
     """Copy FILE, as it is at one moment, to TARGET."""
 
     async def work(database: Database) -> None:
         await database.backup(target)
 
-    with_database(file, work)
+    with_database(file, work, verify="full" if verified else "quick")
     show({"backup": str(target), "bytes": target.stat().st_size}, as_json=as_json)

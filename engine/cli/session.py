@@ -8,6 +8,7 @@ import click
 import trio
 
 from ..db import Database, open_db
+from ..db.database import Verify
 
 T = TypeVar("T")
 
@@ -18,12 +19,18 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON."
 
 
 def with_database(
-    file: Path, work: Callable[[Database], Awaitable[T]], *, read_only: bool = True
+    file: Path,
+    work: Callable[[Database], Awaitable[T]],
+    *,
+    read_only: bool = True,
+    verify: Verify = "quick",
 ) -> T:
     """What `work` makes of the open database; a build that was cut short waits to be asked for."""
 
     async def session() -> T:
-        async with open_db(file, mode="open", read_only=read_only, on_open="keep") as database:
+        async with open_db(
+            file, mode="open", read_only=read_only, on_open="keep", verify=verify
+        ) as database:
             return await work(database)
 
     return trio.run(session)

@@ -12,7 +12,7 @@ import trio
 from ...wal import file as wal_file
 from ...wal.blocking import run_blocking
 from ...wal.errors import InputError
-from ...wal.file import ForeignFile
+from ...wal.file import ForeignFile, Proof, no_proof
 from ...wal.limits import MIB, Limits
 from ...wal.space import page_bytes
 from ...wal.types import KeyType
@@ -22,7 +22,7 @@ from ..actors.view import View
 from ..actors.wide import unwrapped
 from ..index.cache import Cache
 from ..index.distance import Metric
-from .checking import check_database
+from .checking import check_database, prove
 from .decisions import DecisionRecord, read_decisions
 from .findings import Findings
 from .index import Index
@@ -39,6 +39,7 @@ from .transaction import Isolation, Transaction
 CACHE_BYTES = 256 * MIB
 
 Mode = Literal["create", "open"]
+Verify = Literal["quick", "full"]
 
 
 @asynccontextmanager
@@ -51,6 +52,7 @@ async def open_db(
     read_only: bool = False,
     on_open: OnOpen = "resume",
     capture_queries: bool = True,
+    verify: Verify = "quick",
     limits: Limits | None = None,
 ) -> AsyncIterator["Database"]:
     """Open the database at `path`; `:memory:` is one that is gone when it is closed.
@@ -62,7 +64,9 @@ async def open_db(
     written to the file. on_open: what becomes of index builds that a crash or a close
     has cut short: they go on in the background, wait until they are asked for, or are dropped;
     paused ones wait in any case. capture_queries: whether a few vectors that are searched for
-    are kept in the file, so that a rebuild is judged by them too. limits: bounds, see `Limits`.
+    are kept in the file, so that a rebuild is judged by them too. verify: `quick` proves the
+    header, the schema and the log; `full` all that `check` does, before anything is written,
+    and reads the whole file for it. limits: bounds, see `Limits`.
 
     Raises LockedError, which names the owner, when another process (or this one)
     has it open for writing; NotADatabaseError, FutureVersionError, CorruptError for
@@ -76,10 +80,13 @@ async def open_db(
         raise InputError(f"durability: expected full or relaxed, got {durability!r}")
     if on_open not in get_args(OnOpen):
         raise InputError(f"on_open: expected resume, keep or drop, got {on_open!r}")
+    if verify not in ("quick", "full"):
+        raise InputError(f"verify: expected quick or full, got {verify!r}")
     check_integer("cache_bytes", cache_bytes, 0, 1 << 62)
+    proof = prove if verify == "full" else no_proof
     bounds = limits or Limits()
     if read_only:
-        opened = _open_foreign(path, cache_bytes, bounds)
+        opened = _open_foreign(path, cache_bytes, bounds, proof)
     else:
         create_missing = mode == "create"
         opening = Opening(
@@ -89,6 +96,7 @@ async def open_db(
             cache_bytes=cache_bytes,
             on_open=on_open,
             capture_queries=capture_queries,
+            prove=proof,
             limits=bounds,
         )
         opened = _open_live(opening)
@@ -115,9 +123,9 @@ async def _open_live(opening: Opening) -> AsyncIterator["Database"]:
 
 @asynccontextmanager
 async def _open_foreign(
-    path: str | os.PathLike[str], cache_bytes: int, limits: Limits
+    path: str | os.PathLike[str], cache_bytes: int, limits: Limits, proof: Proof
 ) -> AsyncIterator["Database"]:
-    file = await run_blocking(ForeignFile, os.fspath(path))
+    file = await run_blocking(ForeignFile, os.fspath(path), proof)
     source = ForeignSource(file, limits, Cache(cache_bytes, keeps_runs=False))
     with unwrapped():
         async with trio.open_nursery() as nursery:

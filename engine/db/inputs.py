@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ...wal.catalog import TableRow
-from ...wal.errors import InputError, NotFoundError
+from ...wal.errors import CorruptError, InputError, NotFoundError
 from ...wal.limits import Limits
 from ...wal.types import Key, KeyType
 
@@ -205,5 +205,10 @@ def _deeper_than(levels: int, payload: Payload) -> bool:
 
 
 def decoded(payload: str | None) -> Payload:
-    """What a stored payload says."""
-    return None if payload is None else json.loads(payload)
+    """What a stored payload says; CorruptError where it is no JSON that a table takes."""
+    if payload is None:
+        return None
+    try:
+        return json.loads(payload)
+    except (ValueError, RecursionError) as error:
+        raise CorruptError(f"a stored payload is damaged: {payload[:40]!r}: {error}") from None

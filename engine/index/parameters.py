@@ -3,7 +3,7 @@
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Literal
 
-from ...wal.errors import InputError
+from ...wal.errors import CorruptError, InputError
 from .distance import Metric
 from .kmeans import default_nlist
 
@@ -87,11 +87,14 @@ class IndexParameters:
 
     @classmethod
     def from_json(cls, stored: dict[str, Any]) -> "IndexParameters":
-        """What `to_json` gave; InputError for a name or a value that is not known."""
+        """What `to_json` gave; CorruptError for a name or a value that is not known."""
         unknown = stored.keys() - {field.name for field in fields(cls)}
         if unknown:
-            raise InputError(f"unknown index parameters: {', '.join(sorted(unknown))}")
-        return cls(**stored)
+            raise CorruptError(f"unknown index parameters: {', '.join(sorted(unknown))}")
+        try:
+            return cls(**stored)
+        except (InputError, TypeError) as error:
+            raise CorruptError(f"stored index parameters: {error}") from None
 
     def codec_for(self, dim: int) -> Literal["flat", "sq8"]:
         """The codec of a build over vectors of `dim` dimensions."""

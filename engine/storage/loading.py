@@ -63,12 +63,22 @@ def _require_metric(whose: str, metric: str) -> None:
 
 def load_deaths(connection: sqlite3.Connection, table: TableRow) -> Deaths:
     """The ended versions of a table that are still stored."""
-    deaths = Deaths(table.next_vid)
+    rows.require_plausible(connection, table)
+    deaths = _room_for_deaths(table)
     vids, ends = rows.read_deaths(connection, table.id)
     if len(vids) and not 0 < vids.min() <= vids.max() < table.next_vid:
         raise CorruptError(f"table {table.name!r}: a version ended that never was")
     deaths.load(vids, ends)
     return deaths
+
+
+def _room_for_deaths(table: TableRow) -> Deaths:
+    try:
+        return Deaths(table.next_vid)
+    except (MemoryError, ValueError):  # numpy's word for more than can be addressed
+        raise CorruptError(
+            f"table {table.name!r}: no memory for {table.next_vid} versions"
+        ) from None
 
 
 def load_indexes(connection: sqlite3.Connection, heads: Heads) -> list[IndexState]:
@@ -84,7 +94,9 @@ def load_indexes(connection: sqlite3.Connection, heads: Heads) -> list[IndexStat
         if row.table not in heads.tables:
             raise CorruptError(f"index {row.name!r} is of table {row.table}, which is not there")
         table = heads.tables[row.table]
-        if generation is not None:
+        if generation is not None and generation.state != "active":
+            log.warning("index %r: its generation is not active; rebuild it", row.name)
+        elif generation is not None:
             index.active = _load_if_whole(connection, generation, table)
         for kept in by_id.values():
             if (kept.index, kept.state) == (row.id, "kept"):
@@ -122,10 +134,14 @@ def load_generation(
     if row.codec not in CODECS:
         raise CorruptError(f"generation {row.id}: there is no codec {row.codec!r}")
     _require_metric(f"generation {row.id}", row.metric)
+    if not 0 < row.fold_vid <= table.next_vid or row.nlist < 1:
+        raise CorruptError(f"generation {row.id}: its position or its size can not be")
     centroids = stored_centroids(connection, row, table.dim)
     refs = segments.references(connection, row.id, row.seal.last)
     if not row.seal.holds(refs):
         raise CorruptError(f"generation {row.id}: segments are missing")
+    if any(not 0 <= ref.centroid < row.nlist for ref in refs):
+        raise CorruptError(f"generation {row.id}: a segment is of no partition")
     search = ExactSearch(cast("Metric", row.metric), centroids)
     generation = Generation(table.id, row, centroids, search, by_partition(refs), Delta(table.dim))
     generation.known_until = row.fold_vid

@@ -1,6 +1,9 @@
 """Commands that change the file or make another."""
 
 import json
+import shutil
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 from tests.cli.conftest import Run, errors_in
@@ -44,3 +47,16 @@ def test_backup(run: Run, file: Path, tmp_path: Path) -> None:
     assert errors_in(target) == ()
     assert again.exit_code == 1
     assert "exists already" in again.stderr
+
+
+def test_a_verified_backup(run: Run, file: Path, tmp_path: Path) -> None:
+    """`backup --verified` copies a whole file, and refuses one with a damaged row."""
+    assert run("backup", file, tmp_path / "whole.db", "--verified").exit_code == 0
+    damaged = tmp_path / "damaged.db"
+    shutil.copy(file, damaged)
+    with closing(sqlite3.connect(damaged, isolation_level=None)) as connection:
+        connection.execute("UPDATE rows_1 SET crc = crc + 1 WHERE vid = 6")
+    result = run("backup", damaged, tmp_path / "copy.db", "--verified")
+    assert result.exit_code == 1
+    assert "row version 6" in result.stderr
+    assert not (tmp_path / "copy.db").exists()

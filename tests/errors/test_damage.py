@@ -151,6 +151,9 @@ INDEX = {
     "generation lost": "DELETE FROM generations",
     "another generation": "UPDATE indexes SET active = 99",
     "nlist": "UPDATE generations SET nlist = 1000000000",
+    "rows of a segment": "UPDATE partitions SET n = 1 << 40 WHERE id = 2",
+    "no such partition": "UPDATE partitions SET centroid = 1 << 40 WHERE id = 2",
+    "fold position": "UPDATE generations SET fold_vid = -(1 << 62)",
     "codec": "UPDATE generations SET codec = 'flau'",
     "metric": "UPDATE generations SET metric = 'l3'",
 }
@@ -197,6 +200,10 @@ CATALOG = {
     "next LSN": "UPDATE meta SET value = 'x' WHERE key = 'next_lsn'",
     "clean": "UPDATE meta SET value = NULL WHERE key = 'clean'",
     "next vid": "UPDATE tables SET next_vid = 100",
+    "dims": "UPDATE tables SET dim = 7",
+    "endless versions": "UPDATE tables SET next_vid = 1 << 62",
+    "a death far away": "UPDATE dead_1 SET vid = 1 << 62 WHERE vid = 251",
+    "negative LSN": "UPDATE meta SET value = -(1 << 62) WHERE key = 'next_lsn'",
     "key type": "UPDATE tables SET key_type = 'str'",
 }
 
@@ -214,7 +221,6 @@ CHECKED = {
     "sum": "UPDATE tables SET sum = zeroblob(16)",
     "a death lost": "DELETE FROM dead_1 WHERE vid = 252",
     "a key lost": "DELETE FROM live_1 WHERE key = 5",
-    "dims": "UPDATE tables SET dim = 7",
 }
 
 

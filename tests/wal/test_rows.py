@@ -1,7 +1,8 @@
 """Row versions and the statements that write, find, end and purge them."""
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 import pytest
@@ -318,3 +319,29 @@ def test_key_types_are_kept_apart() -> None:
     assert rows.live_versions(made, TableId(table), ["1"])
     assert [type(key) for key in keys_in(made, table)] == [str]
     made.close()
+
+
+READS: dict[str, Callable[[Any], object]] = {
+    "versions": lambda connection: rows.all_versions(connection, TableId(1), Vid(99)),
+    "deaths": lambda connection: rows.read_deaths(connection, TableId(1)),
+}
+
+
+@pytest.mark.parametrize("read", READS.values(), ids=READS.keys())
+def test_versions_out_of_order_end(read: Callable[[Any], object]) -> None:
+    """A damaged tree that gives the same versions again and again is CorruptError, not endless."""
+
+    class Damaged:
+        """Answers whatever is asked with the same versions."""
+
+        def execute(self, _: str, __: object) -> "Damaged":
+            return self
+
+        def fetchall(self) -> list[tuple[int, int]]:
+            return [(5, 1)]
+
+        def fetchone(self) -> tuple[str, str]:
+            return "5", "1"
+
+    with pytest.raises(CorruptError, match="out of order"):
+        read(Damaged())
