@@ -13,6 +13,7 @@ import click
 import trio
 
 from ..db import Database, Event, Job, JobStatus, Outcome
+from ..db.errors import JobPaused
 from .output import Record, plain, show
 from .session import database_argument, json_option, with_database
 
@@ -66,16 +67,25 @@ def rebuild(file: Path, index: str, resume: bool, as_json: bool, **options: Any)
 
 
 async def watched(index: str, jobs: AbstractAsyncContextManager[Job]) -> Outcome:
-    """Run the job, draw its progress on stderr, and pause it at an interrupt."""
+    """Run the job, draw its progress on stderr, and pause it at an interrupt.
+
+    Where nobody can see a bar, a line says when each phase begins.
+    """
     bar = click.progressbar(
         length=BAR_STEPS, label=f"rebuilding {index}", file=sys.stderr, item_show_func=beside
     )
     with bar:
         async with jobs as job, trio.open_nursery() as nursery:
             nursery.start_soon(_pause_at_interrupt, job)
+            phase = ""
             async for event in job:
                 bar.update(round(event.fraction * BAR_STEPS) - bar.pos, event)
+                if event.phase != phase and not sys.stderr.isatty():
+                    phase = event.phase
+                    click.echo(f"{index}: {beside(event)}", err=True)
             nursery.cancel_scope.cancel()
+        if job.paused:
+            raise JobPaused(f"the rebuild of {index!r} is paused: run it again with --resume")
         outcome = job.outcome
         bar.update(BAR_STEPS - bar.pos)
     return outcome

@@ -10,12 +10,10 @@ from ...wal.errors import InputError
 from ..actors.rebuild.effort import Effort, Throttle
 from ..actors.supervisor import default_parallel
 from ..index.distance import Metric
-from ..index.parameters import IndexParameters
+from ..index.parameters import KEPT_MAX, IndexParameters
 from .inputs import check_integer
 
 PARALLEL_MAX = 256
-KEPT_MAX = 16
-"""Generations kept for a rollback, at most."""
 
 
 class EffortOptions(TypedDict, total=False):

@@ -25,16 +25,21 @@ _CHOICES = {
     "auto_rebuild": ("off", "advise", "on"),
     "balance": (True, False),
 }
-_SMALLEST = {
-    "nlist": 1,
-    "samples_per_partition": 1,
-    "min_vectors_per_partition": 0,
-    "seed": 0,
-    "memory_bytes": 1,
-    "keep_previous": 0,
-    "keep_previous_s": 0,
+NLIST_MAX = 65_535
+KEPT_MAX = 16
+"""Generations kept for a rollback, at most."""
+_INTEGER_MAX = (1 << 63) - 1
+_RANGES = {
+    "nlist": (1, NLIST_MAX),
+    "samples_per_partition": (1, _INTEGER_MAX),
+    "min_vectors_per_partition": (0, _INTEGER_MAX),
+    "seed": (0, _INTEGER_MAX),
+    "target_accuracy": (1, 100),
+    "memory_bytes": (1, _INTEGER_MAX),
+    "keep_previous": (0, KEPT_MAX),
+    "keep_previous_s": (0, _INTEGER_MAX),
 }
-_OPTIONAL = ("nlist", "memory_bytes")
+_OPTIONAL = ("nlist", "memory_bytes", "target_accuracy")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,11 +74,10 @@ class IndexParameters:
             if value not in allowed:
                 expected = ", ".join(map(str, allowed))
                 raise InputError(f"{name}: expected one of {expected}, got {value!r}")
-        for name, smallest in _SMALLEST.items():
-            _require_integer(name, getattr(self, name), smallest, optional=name in _OPTIONAL)
-        _require_integer("target_accuracy", self.target_accuracy, 1, optional=True)
-        if (self.target_accuracy or 1) > 100:
-            raise InputError(f"target_accuracy: expected 1 to 100, got {self.target_accuracy}")
+        for name, (smallest, largest) in _RANGES.items():
+            value = getattr(self, name)
+            if not (name in _OPTIONAL and value is None):
+                _require_integer(name, value, smallest, largest)
 
     def changed(self, **changes: Any) -> "IndexParameters":
         """The same with new values for those that are not None."""
@@ -116,8 +120,10 @@ def default_nprobe(nlist: int) -> int:
     return min(nlist, max(PROBED_MIN, -(-nlist // PROBED_SHARE)))
 
 
-def _require_integer(name: str, value: object, smallest: int, *, optional: bool) -> None:
-    if optional and value is None:
-        return
-    if not isinstance(value, int) or isinstance(value, bool) or value < smallest:
-        raise InputError(f"{name}: expected an integer of at least {smallest}, got {value!r}")
+def _require_integer(name: str, value: object, smallest: int, largest: int) -> None:
+    whole = isinstance(value, int) and not isinstance(value, bool)
+    if not whole or not smallest <= value <= largest:  # type: ignore[operator]  # it is an int
+        bounds = f"of at least {smallest:,}"
+        if largest != _INTEGER_MAX:
+            bounds = f"from {smallest:,} to {largest:,}"
+        raise InputError(f"{name}: expected an integer {bounds}, got {value!r}")

@@ -20,7 +20,9 @@ def test_rebuild(run: Run, file: Path) -> None:
     result = run("rebuild", file, "points_ivf", "--nlist", 9, "--parallel", 2, "--json")
 
     assert result.exit_code == 0
-    assert result.stderr == "rebuilding points_ivf\n"
+    told = result.stderr.splitlines()
+    assert told[0] == "rebuilding points_ivf"
+    assert told[1].startswith("points_ivf: ")
     outcome = json.loads(result.stdout)
     assert (outcome["index"], outcome["nlist"], outcome["rows"]) == ("points_ivf", 9, 400)
     assert json.loads(run("stats", file, "points_ivf", "--json").stdout)["nlist"] == 9
@@ -51,7 +53,7 @@ def test_an_interrupt_pauses(run: Run, file: Path, monkeypatch: pytest.MonkeyPat
     monkeypatch.undo()
 
     assert stopped.exit_code == 1
-    assert "is paused" in stopped.stderr
+    assert "is paused: run it again with --resume" in stopped.stderr
     assert [job["state"] for job in _jobs(run, file)] == ["paused", "done"]
     resumed = run("rebuild", file, "points_ivf", "--resume", "--json")
     assert json.loads(resumed.stdout)["nlist"] == 9

@@ -49,7 +49,7 @@ def test_the_figures_of_the_demo(run: Run, monkeypatch: pytest.MonkeyPatch) -> N
     [
         (["stats", "points_ifv"], "no index named 'points_ifv'; did you mean 'points_ivf'?"),
         (["search", "point", "--key", "1"], "no table named 'point'; did you mean 'points'?"),
-        (["rebuild", "points_ivf", "--nlist", "0"], "nlist: expected an integer of at least 1"),
+        (["rebuild", "points_ivf", "--nlist", "0"], "nlist: expected an integer from 1 to 65,535"),
     ],
 )
 def test_errors_are_one_line(run: Run, file: Path, arguments: list[str], message: str) -> None:

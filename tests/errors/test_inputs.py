@@ -263,7 +263,7 @@ INDEXES: dict[str, Case] = {
         "on another table",
     ),
     "no name": (lambda i, _: i.create_index(""), InputError, "index name: expected text, got ''"),
-    "nlist 0": (lambda i, _: i.create_index("i2", nlist=0), InputError, "nlist: .*at least 1"),
+    "nlist 0": (lambda i, _: i.create_index("i2", nlist=0), InputError, "nlist: .*from 1 to 65,535"),
     "nlist a float": (lambda i, _: i.create_index("i2", nlist=2.5), InputError, "nlist: .*got 2.5"),
     "codec": (
         lambda i, _: i.create_index("i2", codec="pq"),
@@ -289,7 +289,7 @@ INDEXES: dict[str, Case] = {
     "accuracy": (
         lambda i, _: i.create_index("i2", target_accuracy=101),
         InputError,
-        "target_accuracy: expected 1 to 100, got 101",
+        "target_accuracy: expected an integer from 1 to 100, got 101",
     ),
     "parallel 0": (
         lambda i, _: i.create_index("i2", parallel=0),
