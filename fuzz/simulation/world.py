@@ -13,11 +13,13 @@ import random
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from datetime import datetime, timezone, tzinfo
 from functools import cache
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 from unittest.mock import patch
 
+from sqlite_utils import migrations
 from trio import _core
 from trio.testing import MockClock
 
@@ -74,6 +76,7 @@ def world(seed: str) -> Iterator[World]:
         for name, fake in _times(made).items():
             stack.enter_context(patch.object(time, name, fake))
         stack.enter_context(patch.object(os, "getpid", lambda: PID))
+        stack.enter_context(patch.object(migrations, "datetime", _calendar(made)))
         yield made
 
 
@@ -88,6 +91,15 @@ def _times(made: World) -> dict[str, Any]:
         "time_ns": lambda: int((EPOCH_S + made.now_s()) * 1e9),
         "gmtime": lambda at=None: calendar(EPOCH_S + made.now_s() if at is None else at),
     }
+
+
+def _calendar(made: World) -> SimpleNamespace:
+    """What sqlite-utils asks for the time at which a file was migrated."""
+
+    def now(zone: tzinfo | None = None) -> datetime:
+        return datetime.fromtimestamp(EPOCH_S + made.now_s(), zone)
+
+    return SimpleNamespace(datetime=SimpleNamespace(now=now), timezone=timezone)
 
 
 def scheduler() -> ModuleType:
