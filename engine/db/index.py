@@ -121,8 +121,8 @@ class Index:
     async def rollback(self, *, parallel: int | None = None) -> Outcome:
         """Let the generation that was replaced last take over again, with all rows since.
 
-        The one that is active now is kept in its place, if any are to be kept. NotFoundError when no generation
-        is kept: a rebuild keeps some with `keep_previous`.
+        The one that is active now is kept in its place, if any are to be kept. NotFoundError
+        when no generation is kept: a rebuild keeps some with `keep_previous`.
         """
         supervisor = self._source.supervisor()
         effort = effort_of({"parallel": parallel})

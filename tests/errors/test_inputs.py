@@ -263,7 +263,11 @@ INDEXES: dict[str, Case] = {
         "on another table",
     ),
     "no name": (lambda i, _: i.create_index(""), InputError, "index name: expected text, got ''"),
-    "nlist 0": (lambda i, _: i.create_index("i2", nlist=0), InputError, "nlist: .*from 1 to 65,535"),
+    "nlist 0": (
+        lambda i, _: i.create_index("i2", nlist=0),
+        InputError,
+        "nlist: .*from 1 to 65,535",
+    ),
     "nlist a float": (lambda i, _: i.create_index("i2", nlist=2.5), InputError, "nlist: .*got 2.5"),
     "codec": (
         lambda i, _: i.create_index("i2", codec="pq"),
