@@ -52,12 +52,14 @@ def cases(campaigns: dict[str, Campaign], rounds: int | None) -> Iterator[str]:
     """All cases of a round, campaigns in turn, then those of the next."""
     numbers = itertools.count(FIRST_ROUND) if rounds is None else range(1, rounds + 1)
     for number in numbers:
-        each = [
-            (f"{name} {text}" for text in campaign.cases(number))
-            for name, campaign in campaigns.items()
-        ]
+        each = [named(campaign, number) for campaign in campaigns.values()]
         for turn in itertools.zip_longest(*each):
             yield from (case for case in turn if case is not None)
+
+
+def named(campaign: Campaign, number: int) -> Iterator[str]:
+    """The cases of a campaign's round, as `replay` takes them."""
+    yield from (f"{campaign.name} {text}" for text in campaign.cases(number))
 
 
 if __name__ == "__main__":

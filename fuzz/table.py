@@ -1,6 +1,6 @@
 """What was tried and found, as a table."""
 
-from .case import Campaign
+from .case import Campaign, Result
 from .runner import Tally
 
 
@@ -25,10 +25,10 @@ def table(campaigns: dict[str, Campaign], tally: Tally, *, goals: bool) -> str:
 
 def missed(campaigns: dict[str, Campaign], tally: Tally) -> list[str]:
     """The goals of a push that were not reached."""
-    return [
-        f"{name}: {what}: {tally.results[name].number(what):,} of {goal:,}"
-        for name, campaign in campaigns.items()
-        if name in tally.results
-        for what, goal in campaign.goals.items()
-        if tally.results[name].number(what) < goal
-    ]
+    found = []
+    for name, campaign in campaigns.items():
+        result = tally.results.get(name, Result())
+        for what, goal in campaign.goals.items():
+            if result.number(what) < goal:
+                found.append(f"{name}: {what}: {result.number(what):,} of {goal:,}")
+    return found
