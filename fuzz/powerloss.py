@@ -24,7 +24,7 @@ from .oracle import Bad, Expected, look, recover
 from .trace import Operation
 from .workloads import NAMES, Workload, workload
 
-IMAGES = 1_700
+IMAGES = 2_200
 """Of one case, about."""
 IMAGES_AN_OPERATION = 7
 """Different ones, about."""
