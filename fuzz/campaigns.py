@@ -1,6 +1,6 @@
 """All campaigns, by name."""
 
-from . import controls, faults, kills, powerloss, simulation
+from . import controls, faults, histories, kills, powerloss, simulation
 from .case import Campaign
 from .damage import campaign as damage
 from .damage import hostile
@@ -14,6 +14,7 @@ CAMPAIGNS: dict[str, Campaign] = {
         damage.CAMPAIGN,
         hostile.CAMPAIGN,
         simulation.CAMPAIGN,
+        histories.CAMPAIGN,
         controls.CAMPAIGN,
     )
 }

@@ -10,11 +10,12 @@ they must be missed.
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from . import mutants
+from . import histories, mutants
 from .case import Campaign, Result, scratch
 from .disk import Disk, Image, Medium
 from .mutants import Mutant
 from .powerloss import Replay, record
+from .runner import tried
 from .trace import Operation
 from .workloads import workload
 
@@ -24,11 +25,15 @@ SYNC_PARTS = 4
 """The syncs are shared out among so many cases."""
 
 
+HISTORY = "history"
+
+
 @dataclass(frozen=True)
 class Control:
     """One thing that is broken, and the workload in which it shows."""
 
     workload: str
+    """HISTORY: several tasks that want the same rows."""
     mutant: Mutant = mutants.sound
     medium: Medium | None = None
     live: bool = False
@@ -49,6 +54,9 @@ CONTROLS = {
     "kept-not-compacted": Control("rollback", mutants.kept_not_compacted),
     "purged-past-a-snapshot": Control("snapshots", mutants.purged_past_a_snapshot),
     "later-rows-seen": Control("snapshots", mutants.later_rows_seen),
+    "first-committer-ignored": Control(HISTORY, mutants.first_committer_ignored),
+    "reads-ignored": Control(HISTORY, mutants.reads_ignored),
+    "refusals-take-numbers": Control(HISTORY, mutants.refusals_take_numbers),
 }
 
 
@@ -66,6 +74,9 @@ def run(text: str) -> Result:
 
 def caught(control: Control, seed: int) -> bool:
     """Whether the victim itself fails, or an image of its disk is bad."""
+    if control.workload == HISTORY:
+        with control.mutant():
+            return bool(tried({"histories": histories.CAMPAIGN}, f"histories inline {seed}").found)
     made = workload(control.workload, seed)
     with scratch() as folder:
         try:

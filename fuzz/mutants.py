@@ -18,9 +18,10 @@ from centroidb.engine.actors.rebuild.catch_up import CatchUp, Position
 from centroidb.engine.actors.rebuild.takeover import Takeover
 from centroidb.engine.actors.state import State
 from centroidb.txn import group
-from centroidb.txn.commit import Ended, Progress
+from centroidb.txn.commit import CommitWriter, Ended, Progress
 from centroidb.txn.deaths import Visibility
 from centroidb.wal import catalog, connection, meta
+from centroidb.wal.types import Lsn
 
 Mutant = Callable[[], AbstractContextManager[object]]
 
@@ -157,9 +158,34 @@ def later_rows_seen() -> AbstractContextManager[object]:
     return patch.object(Visibility, "__call__", sees_all)
 
 
-def disk_errors_forgotten() -> AbstractContextManager[object]:
-    """After a COMMIT that failed at the disk, writing goes on."""
-    return patch.object(State, "fail", lambda *_: None)
+def first_committer_ignored() -> AbstractContextManager[object]:
+    """Nobody asks whether what a transaction wrote was changed after its snapshot."""
+    refuse = CommitWriter._refuse_changed_keys
+
+    def refuse_read(writer: CommitWriter, head: Any, keys: Any, did: str) -> None:
+        if did == "read":
+            refuse(writer, head, keys, did)
+
+    return patch.object(CommitWriter, "_refuse_changed_keys", refuse_read)
+
+
+def reads_ignored() -> AbstractContextManager[object]:
+    """Nobody asks whether what a serializable transaction read was changed."""
+    return patch.object(CommitWriter, "_refuse_changed_reads", lambda *_: None)
+
+
+def refusals_take_numbers() -> AbstractContextManager[object]:
+    """A commit that is refused takes its LSN with it."""
+    write_one = group._write_one
+
+    def write(writer: sqlite3.Connection, before: Progress, request: Any) -> Any:
+        progress, answer = write_one(writer, before, request)
+        if isinstance(answer, Exception):
+            heads = replace(progress.heads, lsn=Lsn(progress.heads.lsn + 1))
+            progress = replace(progress, heads=heads)
+        return progress, answer
+
+    return patch.object(group, "_write_one", write)
 
 
 @contextmanager

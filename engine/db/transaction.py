@@ -22,7 +22,7 @@ from ...txn.buffer import BufferedRow, Change, WriteBuffer
 from ...txn.writes import CommitRequest
 from ...wal.blocking import run_blocking
 from ...wal.errors import ClosedError, DuplicateKeyError, InputError, NotFoundError
-from ...wal.types import Key
+from ...wal.types import Key, Lsn
 from ..actors.view import View
 from ..index.distance import Metric, distances, nearest
 from ..storage.lookup import Answer
@@ -63,9 +63,12 @@ class Transaction:
 
     def __repr__(self) -> str:
         state = "over" if self._over else "open"
-        return (
-            f"<Transaction {state} at LSN {self._view.snapshot.lsn}: {self._buffer.nbytes} bytes>"
-        )
+        return f"<Transaction {state} at LSN {self.lsn}: {self._buffer.nbytes} bytes>"
+
+    @property
+    def lsn(self) -> Lsn:
+        """The last commit that its reads see."""
+        return self._view.snapshot.lsn
 
     def _reading(self, table: str) -> TableReading:
         if self._over:
@@ -179,15 +182,14 @@ class Transaction:
                 _merged(answer, vector, own, chosen, k, reading.table.next_vid)
                 for answer, vector in zip(answers, vectors, strict=True)
             ]
-        lsn = self._view.snapshot.lsn
-        return shaped(query, [Hits.of(answer, lsn) for answer in answers])
+        return shaped(query, [Hits.of(answer, self.lsn) for answer in answers])
 
     async def commit(self) -> WriteResult:
         """Commit now; the transaction is over. ConflictError: run it again."""
         self._end()
         writes = await run_blocking(self._buffer.writes)
         if not writes:
-            self.result = WriteResult(lsn=self._view.snapshot.lsn)
+            self.result = WriteResult(lsn=self.lsn)
             return self.result
         serializable = self._isolation == "serializable"
         request = CommitRequest(
