@@ -1,6 +1,6 @@
 """All campaigns, by name."""
 
-from . import controls, faults, histories, kills, powerloss, simulation
+from . import controls, faults, histories, kills, machine, powerloss, simulation
 from .case import Campaign
 from .damage import campaign as damage
 from .damage import hostile
@@ -15,6 +15,7 @@ CAMPAIGNS: dict[str, Campaign] = {
         hostile.CAMPAIGN,
         simulation.CAMPAIGN,
         histories.CAMPAIGN,
+        machine.CAMPAIGN,
         controls.CAMPAIGN,
     )
 }

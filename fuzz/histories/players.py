@@ -47,7 +47,8 @@ class Game:
 
 def one_ring(rows: Mapping[int, int]) -> bool:
     """Whether going from row to row comes through all of them."""
-    at, seen = 0, set()
+    at = 0
+    seen: set[int] = set()
     while at in rows.keys() - seen:
         seen.add(at)
         at = rows[at] % KEYS

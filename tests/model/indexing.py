@@ -9,7 +9,16 @@ from unittest.mock import patch
 import pytest
 import trio
 
-from centroidb import BusyError, Database, InputError, NotFoundError, RebuildRejected
+from centroidb import (
+    BusyError,
+    Database,
+    InputError,
+    NotFoundError,
+    RebuildRejected,
+    StorageError,
+    open_db,
+)
+from centroidb.engine.actors.supervisor import OnOpen
 from centroidb.engine.db.options import RebuildOptions
 from centroidb.engine.index import reorganize
 from centroidb.engine.index.distance import Metric
@@ -241,6 +250,8 @@ class Check:
 class Reopen:
     """Close the database, whatever goes on, and open it again."""
 
+    on_open: OnOpen = "resume"
+
     async def run(self, _: World) -> None:
         """Carried out by the test, which holds the database."""
         raise AssertionError("the test reopens")
@@ -252,6 +263,7 @@ class Crash:
 
     backup: bool = False
     """Take the copy by `backup` instead."""
+    on_open: OnOpen = "resume"
 
     async def run(self, world: World) -> None:
         """It holds what is committed, and the builds that went on can end there."""
@@ -261,9 +273,29 @@ class Crash:
             await world.db.backup(copy)
         else:
             copy_files(path, copy)
-        async with checked_db(copy, limits=SMALL) as db:
+        async with checked_db(copy, limits=SMALL, on_open=self.on_open) as db:
             await settled(db)
             await compare_now(world.elsewhere(db))
+        copy.unlink()
+
+
+@dataclass(frozen=True)
+class Damage:
+    """Open a copy of the file in which one bit is another."""
+
+    bit: int
+    """Modulo those of the file."""
+
+    async def run(self, world: World) -> None:
+        """A full proof finds it, or it is nowhere where it could change an answer."""
+        copy = Path(world.db.path).with_name("copy.db")
+        await world.db.backup(copy)
+        raw = bytearray(copy.read_bytes())
+        raw[self.bit // 8 % len(raw)] ^= 1 << self.bit % 8
+        copy.write_bytes(raw)
+        with suppress(StorageError):
+            async with open_db(copy, limits=SMALL, read_only=True, verify="full") as db:
+                await compare_now(world.elsewhere(db))
         copy.unlink()
 
 

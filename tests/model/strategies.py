@@ -10,6 +10,7 @@ from .indexing import (
     Crash,
     CreateIndex,
     CreateTable,
+    Damage,
     DropIndex,
     DropTable,
     FinishBuilds,
@@ -124,12 +125,14 @@ indexing = st.one_of(
     st.builds(Pass, st.integers(1, 300)),
     st.builds(DropIndex, st.sampled_from(INDEXES)),
 )
+opened = st.sampled_from(["resume", "keep", "drop"])
 whole = st.one_of(
     st.builds(Vacuum),
     st.builds(Vacuum),
     st.builds(Check),
-    st.builds(Reopen),
-    st.builds(Crash, st.booleans()),
+    st.builds(Reopen, opened),
+    st.builds(Crash, st.booleans(), opened),
+    st.builds(Damage, st.integers(0, 1 << 24)),
     st.builds(DropTable, tables),
     st.builds(CreateTable, tables),
 )
