@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from . import histories, mutants
 from .case import Campaign, Result, scratch
+from .damage import campaign as damage
 from .disk import Disk, Image, Medium
 from .mutants import Mutant
 from .powerloss import Replay, record
@@ -25,7 +26,7 @@ SYNC_PARTS = 4
 """The syncs are shared out among so many cases."""
 
 
-HISTORY = "history"
+HISTORY, DAMAGE = "history", "damage"
 
 
 @dataclass(frozen=True)
@@ -33,12 +34,18 @@ class Control:
     """One thing that is broken, and the workload in which it shows."""
 
     workload: str
-    """HISTORY: several tasks that want the same rows."""
+    """HISTORY: several tasks that want the same rows. DAMAGE: a damaged file is read."""
     mutant: Mutant = mutants.sound
     medium: Medium | None = None
     live: bool = False
     """It shows in the victim's life only: after a crash it is mended."""
 
+
+CASES = {
+    HISTORY: (histories.CAMPAIGN, "inline"),
+    DAMAGE: (damage.CAMPAIGN, "closed 1"),
+}
+"""Where it is another campaign that finds it, with the case up to its seed."""
 
 CONTROLS = {
     "synchronous-normal": Control("crud", mutants.synchronous_normal),
@@ -56,6 +63,7 @@ CONTROLS = {
     "later-rows-seen": Control("snapshots", mutants.later_rows_seen),
     "first-committer-ignored": Control(HISTORY, mutants.first_committer_ignored),
     "reads-ignored": Control(HISTORY, mutants.reads_ignored),
+    "checksums-ignored": Control(DAMAGE, mutants.checksums_ignored),
     "refusals-take-numbers": Control(HISTORY, mutants.refusals_take_numbers),
 }
 
@@ -74,9 +82,10 @@ def run(text: str) -> Result:
 
 def caught(control: Control, seed: int) -> bool:
     """Whether the victim itself fails, or an image of its disk is bad."""
-    if control.workload == HISTORY:
+    if control.workload in CASES:
+        campaign, case = CASES[control.workload]
         with control.mutant():
-            return bool(tried({"histories": histories.CAMPAIGN}, f"histories inline {seed}").found)
+            return bool(tried({campaign.name: campaign}, f"{campaign.name} {case} {seed}").found)
     made = workload(control.workload, seed)
     with scratch() as folder:
         try:

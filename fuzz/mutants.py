@@ -20,7 +20,7 @@ from centroidb.engine.actors.state import State
 from centroidb.txn import group
 from centroidb.txn.commit import CommitWriter, Ended, Progress
 from centroidb.txn.deaths import Visibility
-from centroidb.wal import catalog, connection, meta
+from centroidb.wal import catalog, connection, meta, rows
 from centroidb.wal.types import Lsn
 
 Mutant = Callable[[], AbstractContextManager[object]]
@@ -186,6 +186,18 @@ def refusals_take_numbers() -> AbstractContextManager[object]:
         return progress, answer
 
     return patch.object(group, "_write_one", write)
+
+
+class _AnyCrc:
+    """Is the checksum that was stored, whatever that is."""
+
+    def __ne__(self, _: object) -> bool:
+        return False
+
+
+def checksums_ignored() -> AbstractContextManager[object]:
+    """A row is read without a look at its checksum."""
+    return patch.object(rows, "row_crc", lambda *_: _AnyCrc())
 
 
 @contextmanager

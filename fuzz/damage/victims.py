@@ -143,11 +143,12 @@ async def _change(database: Database, seed: int) -> None:
 
 
 async def _cut_short(database: Database) -> None:
-    """A build is paused, with what it has stored, and rows come after it."""
+    """A build is paused, with what it has stored; the rows that come after it are in the WAL."""
     index = await database.index("sq8")
     async with index.rebuilding(nlist=4) as job:
         async for event in job:
             if event.fraction > 0.5:
                 await job.pause()
+    await database._source.supervisor().committer.checkpoint()
     ints = await database.table("ints")
     await ints.upsert(range(500, 510), vectors(10, 7))
