@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
-from . import failpoints, native, victim
+from . import failpoints, formats, native, victim
 from .case import Campaign, Result, scratch
 from .child import FAILED, Death, Fate, run_child
 from .oracle import Bad, judged
@@ -33,7 +33,7 @@ def run(text: str) -> Result:
     """`<workload> <seed>`."""
     name, seed = text.split()
     made = workload(name, int(seed))
-    with scratch() as folder:
+    with scratch() as folder, formats.world(made):
         return Kills(made, folder, random.Random(text)).run(int(seed))
 
 

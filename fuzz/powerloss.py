@@ -17,7 +17,7 @@ import trio
 from centroidb import open_db
 from tests.support.databases import SMALL
 
-from . import native, trace, victim
+from . import formats, native, trace, victim
 from .case import Campaign, Result, scratch
 from .disk import FATES, Disk, Fate, Image, Medium
 from .oracle import Bad, Expected, look, recover
@@ -40,7 +40,7 @@ def run(text: str) -> Result:
     """`<workload> <seed>`."""
     name, seed = text.split()
     made = workload(name, int(seed))
-    with scratch() as folder:
+    with scratch() as folder, formats.world(made):
         before, operations = record(made, folder)
         return Replay(made, before, operations, folder, text).run()
 

@@ -8,6 +8,7 @@ import trio
 from centroidb import CentroiDBError, Database, open_db
 from tests.support.databases import SMALL
 
+from . import formats
 from .steps import Step
 from .workloads import Workload
 
@@ -20,7 +21,8 @@ Say = Callable[[str], None]
 def prepare(workload: Workload, folder: Path) -> None:
     """What was there before: nothing, or a closed file."""
     if workload.before:
-        trio.run(_session, [workload.before], folder, lambda _: None)
+        with formats.before(workload):
+            trio.run(_session, [workload.before], folder, lambda _: None)
 
 
 def live(workload: Workload, folder: Path, say: Say, *, tolerant: bool = False) -> None:

@@ -41,6 +41,8 @@ class Workload:
     name: str
     before: list[Step]
     sessions: list[Tasks]
+    migrates: bool = False
+    """Whether the file is of an older format at first."""
 
 
 @dataclass
@@ -198,6 +200,11 @@ def create(draw: Draw) -> Workload:
     return Workload("create", [], [[[CreateTable("t"), draw.upsert("t", 0, 20)]]])
 
 
+def migrate(draw: Draw) -> Workload:
+    """A file of the format before is opened and written."""
+    return Workload("migrate", draw.indexed(), [[draw.changes(0, 2)]], migrates=True)
+
+
 def small_writes(draw: Draw) -> Workload:
     """A write of each kind."""
     steps: list[Step] = [draw.upsert("t", 0, 3), draw.delete("t", 0, 5), draw.transaction(0)]
@@ -231,7 +238,7 @@ Maker = Callable[[Draw], Workload]
 
 MAKERS: tuple[Maker, ...] = (
     *(crud, transactions, bulk, snapshots, ddl, build, rebuild, rollback, reorganize, fold),
-    *(truncate, vacuum, reopen, create),
+    *(truncate, vacuum, reopen, create, migrate),
 )
 SMALL_MAKERS: tuple[Maker, ...] = (
     *(small_writes, small_ddl, small_build, small_rebuild, small_vacuum),
