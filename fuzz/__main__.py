@@ -6,7 +6,7 @@ import sys
 import time
 from collections.abc import Iterator
 
-from . import native, runner
+from . import corpus, native, runner
 from .campaigns import CAMPAIGNS
 from .case import Campaign
 from .table import missed, table
@@ -29,7 +29,11 @@ def main() -> int:
         return bool(result.found)
     long = arguments.what == "long"
     until_s = time.monotonic() + arguments.hours * 3_600 if long else float("inf")
-    tally = runner.run(wanted, cases(wanted, rounds=None if long else 1), until_s)
+    kept = corpus.cases(wanted)
+    rounds = cases(wanted, rounds=None if long else 1)
+    tally = runner.run(wanted, itertools.chain(kept, rounds), until_s)
+    corpus.keep(tally.found)
+    print(f"{len(kept)} cases that failed once were tried again\n")
     print(table(wanted, tally, goals=not long))
     problems = tally.found + ([] if long else missed(wanted, tally))
     for problem in problems:

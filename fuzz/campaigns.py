@@ -1,6 +1,6 @@
 """All campaigns, by name."""
 
-from . import controls, faults, histories, kills, machine, powerloss, simulation
+from . import controls, faults, fulldisk, histories, kills, machine, powerloss, simulation
 from .case import Campaign
 from .damage import campaign as damage
 from .damage import hostile
@@ -11,6 +11,7 @@ CAMPAIGNS: dict[str, Campaign] = {
         powerloss.CAMPAIGN,
         kills.CAMPAIGN,
         faults.CAMPAIGN,
+        fulldisk.CAMPAIGN,
         damage.CAMPAIGN,
         hostile.CAMPAIGN,
         simulation.CAMPAIGN,

@@ -11,42 +11,43 @@ that failed either nothing or what its outcomes say, an idempotency key with its
 import errno
 import random
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+
+from centroidb.wal.blocking import substitute
 
 from . import native, victim
 from .case import Campaign, Result, scratch
-from .child import ENDED, run_child
+from .child import ENDED, Fate, run_child
+from .inline import inline
 from .kills import fresh
 from .oracle import Bad, judged
 from .workloads import SMALL_NAMES, Workload, workload
 
-WRITES = "cwtsdur"
-KINDS = {
-    "EIO": (errno.EIO, WRITES),
-    "ENOSPC": (errno.ENOSPC, "cwt"),
-    "EIO on read": (errno.EIO, native.READS + "o"),
-}
+WRITES, READS = "cwtsdur", native.READS + "o"
+KINDS = {"writes": (WRITES, (errno.EIO, errno.ENOSPC)), "reads": (READS, (errno.EIO,))}
+"""Which operations, and what they may fail with."""
 PARTS = 6
 """A workload's operations are shared out among so many cases."""
 RECOVERED_ONE_IN = 3
 
 
 def run(text: str) -> Result:
-    """`<workload> <kind of fault> <part>`: every operation whose number has this remainder."""
-    name, *words, part = text.split()
+    """`<workload> <writes or reads> <round> <part>`: operations whose number has this remainder."""
+    name, kind, number, part = text.split()
     with scratch() as folder:
-        return Faults(workload(name, 1), folder, " ".join(words)).run(int(part))
+        return Faults(workload(name, 1), folder, kind, int(number)).run(int(part))
 
 
 class Faults:
     """One workload whose operations fail, each in turn."""
 
-    def __init__(self, made: Workload, folder: Path, how: str) -> None:
+    def __init__(self, made: Workload, folder: Path, kind: str, number: int) -> None:
         self.result = Result()
         self._made = made
-        self._kind, _, end = how.rpartition(" ")
-        self._for_good = end == "forever"
-        self._chance = random.Random(how)
+        self._operations, self._errors = KINDS[kind]
+        self._round = number
+        self._chance = random.Random(f"{kind} {number}")
         self._home = folder / "victim"
         self._before = folder / "before"
         self._before.mkdir()
@@ -61,10 +62,11 @@ class Faults:
 
     def _one(self, at: int) -> bool:
         """Whether there was an operation of this number to fail."""
-        error, kinds = KINDS[self._kind]
         fresh(self._before, self._home)
-        fault = native.fault(kinds, at, error, for_good=self._for_good)
-        death = run_child(self._made, self._home, fault, tolerant=True)
+        turn, errors = at // PARTS + self._round, self._errors
+        error, for_good = errors[turn // 2 % len(errors)], bool(turn % 2)
+        fault = native.fault(self._operations, at, error, for_good=for_good)
+        death = run_child(self._made, self._home, repeatable(fault), tolerant=True)
         reached = not death.said or not death.said[-1].startswith("unharmed")
         self.result.tried["faults"] += reached
         try:
@@ -77,12 +79,18 @@ class Faults:
         return reached
 
 
+@contextmanager
+def repeatable(fault: Fate) -> Iterator[None]:
+    """Without threads, so that no two operations can change places."""
+    with fault, substitute(inline):
+        yield
+
+
 def cases(number: int) -> Iterator[str]:
-    """In every round all operations, once; the kinds of fault take turns with the rounds."""
-    hows = [f"{kind} {end}" for kind in KINDS for end in ("once", "forever")]
-    for at, name in enumerate(SMALL_NAMES):
-        for how in [hows[(at + number) % 4], hows[(at + number + 1) % 4], hows[4 + number % 2]]:
-            yield from (f"{name} {how} {part}" for part in range(PARTS))
+    """In every round all operations; how each fails, and for how long, turns with the rounds."""
+    for name in SMALL_NAMES:
+        for kind in KINDS:
+            yield from (f"{name} {kind} {number} {part}" for part in range(PARTS))
 
 
 CAMPAIGN = Campaign("faults", cases, run, {"faults": 1_000})

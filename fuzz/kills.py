@@ -19,8 +19,8 @@ from .child import FAILED, Death, Fate, run_child
 from .oracle import Bad, judged
 from .workloads import NAMES, Workload, workload
 
-MOMENTS = 8
-OPERATIONS = 10
+MOMENTS = 4
+OPERATIONS = 4
 """Kills of each kind in one case; besides, one at each point that the workload comes to."""
 LATE_MAX_S = 0.3
 HITS = 3

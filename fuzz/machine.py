@@ -20,7 +20,7 @@ from .case import Campaign, Result
 
 EXAMPLES = 10
 """Histories of a case."""
-CASES = 2
+CASES = 1
 """Of each kind of index, a round."""
 
 

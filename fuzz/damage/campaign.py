@@ -24,9 +24,10 @@ from centroidb.wal.blocking import substitute
 from tests.support.databases import SMALL
 
 from ..case import Campaign, Result, scratch
+from ..inline import inline
 from .harms import Damaged, Harms
 from .reading import Answers, Reading, read
-from .victims import DIM, KINDS, inline, vectors, victim, write
+from .victims import DIM, KINDS, vectors, victim, write
 
 FILES = 105
 """Damaged files of a case."""

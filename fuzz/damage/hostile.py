@@ -24,9 +24,10 @@ from centroidb.wal.blocking import substitute
 from tests.support.databases import SMALL
 
 from ..case import Campaign, Result, scratch
+from ..inline import inline
 from .campaign import HANG_S, bounded_memory
 from .reading import Answers, never, read
-from .victims import FILE, Image, image, inline, vectors, victim, write
+from .victims import FILE, Image, image, vectors, victim, write
 
 BUSY_MAX_S = 1.0
 """Of processor time, for one open and all questions."""

@@ -9,7 +9,7 @@ older           the same file as it was before the last commits, for pages that 
 
 import itertools
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
@@ -26,6 +26,7 @@ from centroidb.wal.blocking import substitute
 from tests.support.databases import SMALL
 
 from ..case import scratch
+from ..inline import inline
 
 FILE = "victim.db"
 DIM = 16
@@ -63,12 +64,6 @@ def victim(kind: str, seed: int) -> Victim:
     """The victim of this kind and seed, made once in a process."""
     with scratch() as folder, substitute(inline), _repeatable(seed):
         return trio.run(_made, folder, kind, seed)
-
-
-async def inline(work: Callable[[], Any]) -> Any:
-    """Blocking work without threads: the same each time, and a limit hits the work itself."""
-    await trio.lowlevel.checkpoint()
-    return work()
 
 
 @contextmanager

@@ -33,7 +33,7 @@ from .players import RING, begun, look, look_from, one_ring, upheave, write
 WRITERS, READERS = 4, 2
 CALLS = 15
 """Of a writer."""
-INLINE, THREADS = 40, 12
+INLINE, THREADS = 30, 8
 """Seeds in a round."""
 HANGS_AFTER_S = 250.0
 """By the clock of the world, which in a simulation moves on only when nobody can."""

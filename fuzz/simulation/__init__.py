@@ -60,7 +60,7 @@ def _lived(text: str, result: Result) -> list[Any]:
     gc.disable()
     try:
         with scratch() as folder, world(text) as made:
-            _live(text, made, folder, begun, result, history)
+            _live(made, folder, begun, result, history)
     except Exception as error:  # noqa: BLE001 - whatever goes wrong in a simulated world is a defect
         result.found.append(_told(error))
     finally:
@@ -90,7 +90,6 @@ def _told(error: BaseException) -> str:
 
 
 def _live(
-    text: str,
     made: World,
     folder: Path,
     begun: tuple[Image, State],
@@ -115,8 +114,7 @@ def _live(
         belief.judge(state)
     if state:
         write_image(image, home)
-        with substitute(inline(int(text))):
-            recover(home, again=made.chance.random() < 0.5)
+        recover(home, again=made.chance.random() < 0.5)
 
 
 def _count(life: Life, result: Result) -> None:
