@@ -1,6 +1,16 @@
 """All campaigns, by name."""
 
-from . import controls, faults, fulldisk, histories, kills, machine, powerloss, simulation
+from . import (
+    cancellation,
+    controls,
+    faults,
+    fulldisk,
+    histories,
+    kills,
+    machine,
+    powerloss,
+    simulation,
+)
 from .case import Campaign
 from .damage import campaign as damage
 from .damage import hostile
@@ -16,6 +26,7 @@ CAMPAIGNS: dict[str, Campaign] = {
         hostile.CAMPAIGN,
         simulation.CAMPAIGN,
         histories.CAMPAIGN,
+        cancellation.CAMPAIGN,
         machine.CAMPAIGN,
         controls.CAMPAIGN,
     )

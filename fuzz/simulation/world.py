@@ -71,7 +71,7 @@ def world(seed: str) -> Iterator[World]:
     """Live in a world of this seed."""
     made = World(seed)
     with ExitStack() as stack:
-        stack.enter_context(_scheduled(seed))
+        stack.enter_context(scheduled(seed))
         stack.enter_context(_dice(seed))
         for name, fake in _times(made).items():
             stack.enter_context(patch.object(time, name, fake))
@@ -109,7 +109,7 @@ def scheduler() -> ModuleType:
 
 
 @contextmanager
-def _scheduled(seed: str) -> Iterator[None]:
+def scheduled(seed: str) -> Iterator[None]:
     """Tasks run in an order that depends on the seed alone."""
     run = scheduler()
     with patch.object(run, "_ALLOW_DETERMINISTIC_SCHEDULING", new=True):

@@ -1,0 +1,190 @@
+"""A scene: an open database in which a call is cancelled, and what must be so afterwards.
+
+cut     turn 1, turn 2, ... turn n: cancelled        the turns of all tasks count
+then    the rows are those before the call or those after it, and stay so
+        nothing is held: no snapshot, connection, lock, worker, brake or build
+        the next call works, and an index answers what measuring all rows answers
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import trio
+from trio.testing import wait_all_tasks_blocked
+
+from centroidb import Database, Index, Table
+from centroidb.engine.actors.state import State
+from tests.support.leftovers import leftovers
+
+from ..histories.attempt import EVERY, put, rows_in
+from ..oracle import Bad
+from ..steps import QUERY, vector
+
+TABLE, INDEX = "t", "i"
+ROWS = 40
+BESIDE = 1_000
+"""From here on keys are of the writer beside."""
+K = 8
+SWEPT_WITHIN_S = 5.0
+
+
+class Turns(trio.abc.Instrument):
+    """Counts the turns of all tasks, and cancels a scope when they are over."""
+
+    def __init__(self) -> None:
+        self._scope: trio.CancelScope | None = None
+        self._left = 0
+
+    def before_task_step(self, task: trio.lowlevel.Task) -> None:  # noqa: ARG002 - any task
+        """One turn."""
+        self._left -= 1
+        if not self._left and self._scope is not None:
+            self._scope.cancel()
+
+    @contextmanager
+    def cut(self, after: int) -> Iterator[trio.CancelScope]:
+        """What is in here is cancelled after so many turns."""
+        with trio.CancelScope() as scope:
+            self._scope, self._left = scope, after
+            if not after:
+                scope.cancel()
+            try:
+                yield scope
+            finally:
+                self._scope = None
+
+
+@dataclass
+class Scene:
+    """What a call finds, and what is known of it."""
+
+    database: Database
+    folder: Path
+    turns: Turns
+    rows: dict[int, int] = field(default_factory=dict)
+    """Vector numbers by key, as they must be."""
+    after: dict[int, int] | None = None
+    """As they are once the call has been made, if it writes."""
+    cut_after: int = 0
+    """Turns."""
+    in_time: bool = True
+    """Whether the call was over before it was cancelled."""
+    cut_off: bool = False
+    """Whether it did not come to its end."""
+    _number: int = 0
+    _cutting: trio.Event = field(default_factory=trio.Event)
+    """Set while a call goes on."""
+
+    @contextmanager
+    def cut(self) -> Iterator[None]:
+        """What is in here is cancelled after `cut_after` turns."""
+        self._cutting.set()
+        with self.turns.cut(self.cut_after) as scope:
+            yield
+        self._cutting = trio.Event()
+        self.in_time = not scope.cancel_called
+        self.cut_off = scope.cancelled_caught
+
+    async def fill(self) -> None:
+        """A table with an index, and a build to go back to."""
+        self.rows = {key: key for key in range(ROWS)}
+        self._number = ROWS
+        table = await self.database.create_table(TABLE, dim=len(vector(0)))
+        await put(table, self.rows)
+        index = await table.create_index(INDEX, nlist=3, parallel=1)
+        await index.rebuild(nlist=2, parallel=1, keep_previous=1)
+
+    async def write_beside(self) -> None:
+        """Another task writes while a call goes on."""
+        table = await self.table()
+        while True:
+            await self._cutting.wait()
+            self._number += 1
+            await put(table, {BESIDE + self._number % 5: self._number})
+
+    async def table(self) -> Table:
+        """The table."""
+        return await self.database.table(TABLE)
+
+    async def index(self) -> Index:
+        """Its index."""
+        return await self.database.index(INDEX)
+
+    def written(self) -> dict[int, int]:
+        """Rows that the call writes: some new, some again, with numbers of their own."""
+        first, self._number = self._number, self._number + 3
+        rows = {1: first, 2: first + 1, ROWS + first % 7: first + 2}
+        self.after = {**self.rows, **rows}
+        return rows
+
+    def deleted(self) -> list[int]:
+        """Keys whose rows the call deletes, if they are there."""
+        keys = [5, 6, ROWS + 1]
+        self.after = {key: number for key, number in self.rows.items() if key not in keys}
+        return keys
+
+    async def judge(self) -> None:
+        """Bad unless all is as it should be after the cut."""
+        at_once = await self._seen()
+        await wait_all_tasks_blocked()
+        seen = await self._seen()
+        if seen != at_once:
+            raise Bad(f"rows came after the call had ended: {seen.keys() ^ at_once.keys()}")
+        allowed = [self.rows] if self.after is None else [self.rows, self.after]
+        if seen not in (allowed if self.cut_off else allowed[-1:]):
+            raise Bad(f"the rows are neither those before nor those after: {seen}")
+        self.rows, self.after = seen, None
+        state = self.database._source.supervisor().state
+        with trio.move_on_after(SWEPT_WITHIN_S):
+            while held_by(state):  # noqa: ASYNC110 - a sweep looks again in a moment
+                await trio.sleep(0.001)
+        if held := held_by(state):
+            raise Bad(f"held afterwards: {', '.join(held)}")
+
+    async def tidy(self) -> None:
+        """A build that rests now does not go on in the next call."""
+        if any(
+            each.unfinished for each in self.database._source.supervisor().state.indexes.values()
+        ):
+            await (await self.index()).abort_rebuild()
+
+    async def finish(self) -> None:
+        """Bad unless nothing is left of all those calls."""
+        await self.database.vacuum()
+        if left := await leftovers(self.database):
+            raise Bad(f"left behind: {left[0]}")
+        if errors := (await self.database.check()).errors:
+            raise Bad(f"check: {errors[0]}")
+
+    async def _seen(self) -> dict[int, int]:
+        async with self.database.snapshot() as snapshot:
+            rows = await rows_in(snapshot, TABLE)
+            hits = await snapshot.search(TABLE, vector(QUERY), K, nprobe=EVERY, index=INDEX)
+            exact = await snapshot.search(TABLE, vector(QUERY), K, exact=True)
+        if (hits.ids, hits.distances.tobytes()) != (exact.ids, exact.distances.tobytes()):
+            raise Bad(f"the index finds {hits.ids}, not {exact.ids}")
+        return {key: number for key, number in rows.items() if key < BESIDE}
+
+
+def held_by(state: State) -> list[str]:
+    """What nobody should hold when no call is under way; a build that rests holds its snapshot."""
+    rest = sum(index.unfinished is not None for index in state.indexes.values())
+    found = {
+        "snapshots": len(state.snapshots) - rest,
+        "maintenance": state.maintenance.locked(),
+        "compaction": state.compaction.locked(),
+        "build workers": state.build_workers.borrowed_tokens,
+        "builds": len(state.builds),
+        "brakes": len(state.brakes),
+        "pins of the log": len(state.log_pins),
+        "readers": state.pool._running,
+        "slots of readers": state.limits.readers - state.pool._slots.value,
+        "the readers' gate": not state.pool._gate.is_set(),
+    }
+    for index in state.indexes.values():
+        for generation in (index.active, *index.kept):
+            if generation is not None:
+                found[f"generation {generation.row.id}"] = generation.held
+    return [what for what, number in found.items() if number]
