@@ -15,29 +15,47 @@ FIRST_ROUND = 1
 
 
 def main() -> int:
-    """0: nothing was found; 1: something was, or a goal was missed; 2: it can not run here."""
+    """0: nothing was found; 1: something was, or a goal was missed."""
     arguments = parsed()
+    wanted = {n: c for n, c in CAMPAIGNS.items() if not arguments.only or n in arguments.only}
+    wanted = runnable(wanted)
+    try:
+        if arguments.what == "replay":
+            return replay(" ".join(arguments.case))
+        return tried(wanted, arguments.hours if arguments.what == "long" else None)
+    finally:
+        native.forget()
+
+
+def runnable(wanted: dict[str, Campaign]) -> dict[str, Campaign]:
+    """Those that can run here; the others are named."""
     try:
         native.preload()
     except native.NativeMissing as error:
-        print(f"not run: {error}")
-        return 2
-    wanted = {n: c for n, c in CAMPAIGNS.items() if not arguments.only or n in arguments.only}
-    if arguments.what == "replay":
-        result = runner.tried(CAMPAIGNS, " ".join(arguments.case))
-        print(*result.found or ["nothing was found"], sep="\n")
-        return bool(result.found)
-    long = arguments.what == "long"
-    until_s = time.monotonic() + arguments.hours * 3_600 if long else float("inf")
+        watching = [name for name, campaign in wanted.items() if campaign.watches]
+        print(f"SKIPPED, since {error}: {', '.join(watching)}")
+        return {name: each for name, each in wanted.items() if not each.watches}
+    return wanted
+
+
+def replay(case: str) -> int:
+    """Try one case again."""
+    result = runner.tried(CAMPAIGNS, case)
+    print(*result.found or ["nothing was found"], sep="\n")
+    return bool(result.found)
+
+
+def tried(wanted: dict[str, Campaign], hours: float | None) -> int:
+    """Try what failed once and a round of everything, or round after round for so long."""
+    until_s = float("inf") if hours is None else time.monotonic() + hours * 3_600
     kept = corpus.cases(wanted)
-    rounds = cases(wanted, rounds=None if long else 1)
+    rounds = cases(wanted, rounds=1 if hours is None else None)
     tally = runner.run(wanted, itertools.chain(kept, rounds), until_s)
     corpus.keep(tally.found)
     print(f"{len(kept)} cases that failed once were tried again\n")
-    print(table(wanted, tally, goals=not long))
-    problems = tally.found + ([] if long else missed(wanted, tally))
-    for problem in problems:
-        print(problem)
+    print(table(wanted, tally, goals=hours is None))
+    problems = tally.found + (missed(wanted, tally) if hours is None else [])
+    print(*problems, sep="\n")
     print("again: python -m fuzz replay <the text up to the colon>" if problems else "all well")
     return bool(problems)
 

@@ -13,7 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 MEMORY = Path("/dev/shm")
-"""Where files lie that no disk needs to see."""
+"""Where files lie that no disk needs to see, if there is room."""
+ROOM_BYTES = 1 << 30
 
 
 @dataclass
@@ -46,12 +47,15 @@ class Campaign:
     run: Callable[[str], Result]
     goals: dict[str, int] = field(default_factory=dict)
     """How much of what a push must try at least."""
+    watches: bool = False
+    """Whether it watches file operations, which needs the part in C."""
 
 
 @contextmanager
 def scratch() -> Iterator[Path]:
     """A folder in memory, gone at the end."""
-    place = MEMORY if os.access(MEMORY, os.W_OK) else None
+    usable = os.access(MEMORY, os.W_OK) and shutil.disk_usage(MEMORY).free > ROOM_BYTES
+    place = MEMORY if usable else None
     folder = Path(tempfile.mkdtemp(prefix="centroidb-fuzz-", dir=place))
     try:
         yield folder

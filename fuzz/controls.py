@@ -154,4 +154,4 @@ def cases(number: int) -> Iterator[str]:
     yield from (f"syncs {number} {part}" for part in range(SYNC_PARTS))
 
 
-CAMPAIGN = Campaign("controls", cases, run, {"controls caught": len(CONTROLS)})
+CAMPAIGN = Campaign("controls", cases, run, {"controls caught": len(CONTROLS)}, watches=True)

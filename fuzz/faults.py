@@ -93,4 +93,4 @@ def cases(number: int) -> Iterator[str]:
             yield from (f"{name} {kind} {number} {part}" for part in range(PARTS))
 
 
-CAMPAIGN = Campaign("faults", cases, run, {"faults": 1_000})
+CAMPAIGN = Campaign("faults", cases, run, {"faults": 1_000}, watches=True)

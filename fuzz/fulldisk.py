@@ -96,4 +96,4 @@ def cases(number: int) -> Iterator[str]:
     yield from (f"{name} {number}" for name in SMALL_NAMES)
 
 
-CAMPAIGN = Campaign("fulldisk", cases, run)
+CAMPAIGN = Campaign("fulldisk", cases, run, watches=True)

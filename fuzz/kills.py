@@ -19,8 +19,8 @@ from .child import FAILED, Death, Fate, run_child
 from .oracle import Bad, judged
 from .workloads import NAMES, Workload, workload
 
-MOMENTS = 4
-OPERATIONS = 4
+MOMENTS = 2
+OPERATIONS = 3
 """Kills of each kind in one case; besides, one at each point that the workload comes to."""
 LATE_MAX_S = 0.3
 HITS = 3
@@ -119,4 +119,6 @@ def cases(number: int) -> Iterator[str]:
     yield from (f"{name} {number}" for name in NAMES)
 
 
-CAMPAIGN = Campaign("kills", cases, run, {"kills": 300, POINTS: len(failpoints.POINTS)})
+CAMPAIGN = Campaign(
+    "kills", cases, run, {"kills": 300, POINTS: len(failpoints.POINTS)}, watches=True
+)

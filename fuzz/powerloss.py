@@ -25,7 +25,7 @@ from .oracle import Bad, Expected, look, recover
 from .trace import Operation
 from .workloads import NAMES, Workload, workload
 
-IMAGES = 2_200
+IMAGES = 1_800
 """Of one case, about."""
 IMAGES_AN_OPERATION = 7
 """Different ones, about."""
@@ -194,4 +194,5 @@ CAMPAIGN = Campaign(
     cases,
     run,
     {"power-loss images": 20_000, "recovered in full": 2_000, "crashes during recovery": 1_000},
+    watches=True,
 )

@@ -25,9 +25,9 @@ from .calls import CALLS, CLASSES
 from .scene import Scene, Turns
 
 OPENINGS = tuple(f"open_db.{kind}" for kind in opening.KINDS)
-ALL_OF_MAX = 60
+ALL_OF_MAX = 40
 """Of a longer call, only every `STRIDE`th turn beyond is tried, others in each round."""
-STRIDE = 8
+STRIDE = 12
 ALONE, BESIDE = "alone", "beside"
 TURNS_MAX = 20_000
 

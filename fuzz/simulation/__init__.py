@@ -147,5 +147,9 @@ def cases(number: int) -> Iterator[str]:
 
 
 CAMPAIGN = Campaign(
-    "simulation", cases, run, {"seeds": SEEDS, "seeds lived twice": SEEDS // TWICE_ONE_IN}
+    "simulation",
+    cases,
+    run,
+    {"seeds": SEEDS, "seeds lived twice": SEEDS // TWICE_ONE_IN},
+    watches=True,
 )
