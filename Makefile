@@ -7,14 +7,21 @@ ROOT := build/import-root/centroidb
 
 .SECONDEXPANSION:
 
-.PHONY: test demo fuzz fuzz-long bench bench-rebuild format clean
+.PHONY: test coverage demo fuzz fuzz-long bench bench-rebuild format clean
 
 test: .venv/dev.stamp $(ROOT)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	PYTHONPATH=$(dir $(ROOT)) $(BIN)/lint-imports
-	$(BIN)/pytest
+	$(BIN)/pytest -n auto --dist worksteal
+
+# Of what must never be wrong: files, transactions and builds. Children of the tests do not count.
+coverage: .venv/dev.stamp
+	$(BIN)/pytest -n auto --dist worksteal --cov --cov-report=
+	for folder in wal txn engine/actors/rebuild; do \
+	  $(BIN)/coverage report --include="$$folder/*" --show-missing --skip-covered --fail-under=95 || exit 1; \
+	done
 
 demo: .venv/demo.stamp
 	$(BIN)/centroidb demo

@@ -102,7 +102,7 @@ def close_untouched(connection: sqlite3.Connection, path: str) -> None:
     One that can not write is opened first and closed last.
     """
     with contextlib.ExitStack() as last:
-        with contextlib.suppress(sqlite3.Error, CentroiDBError):
+        with contextlib.suppress(CentroiDBError), translated(f"closing {path}"):
             witness = last.enter_context(contextlib.closing(connect(path, "ro")))
             witness.execute("SELECT count(*) FROM sqlite_schema").fetchone()
         connection.close()

@@ -115,5 +115,7 @@ def translated(what: str) -> Iterator[None]:
         typed = translate(error, what)
         assert typed is not None
         raise typed from error
+    except UnicodeDecodeError as error:  # SQLite's own message, which quotes a damaged schema
+        raise CorruptError(f"{what}: stored text is damaged ({error})") from error
     except MemoryError as error:
         raise StorageError(f"{what}: what is stored does not fit in memory") from error

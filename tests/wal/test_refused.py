@@ -31,6 +31,19 @@ def bytes_at(at: int, new: bytes) -> Callable[[Path], None]:
     return damage
 
 
+def instead(*pairs: tuple[bytes, bytes]) -> Callable[[Path], None]:
+    """Some bytes become others of the same length, wherever they stand."""
+
+    def damage(path: Path) -> None:
+        raw = path.read_bytes()
+        for old, new in pairs:
+            assert old in raw
+            raw = raw.replace(old, new)
+        path.write_bytes(raw)
+
+    return damage
+
+
 def size(change: Callable[[int], int]) -> Callable[[Path], None]:
     """Cut the file, or let it grow."""
     return lambda path: os.truncate(path, change(path.stat().st_size))
@@ -105,6 +118,14 @@ CASES: dict[str, Case] = {
         sql("UPDATE tables SET key_type = 'blob'"),
         CorruptError,
         "'dead_1': expected None",
+    ),
+    "a broken statement of a name that is no text": (
+        instead(
+            (b"CREATE TABLE live_1", b"CREATE TABLX live_1"),
+            (b"tablelive_1live_1", b"tableliv\xed_1live_1"),
+        ),
+        CorruptError,
+        "stored text is damaged",
     ),
     "a broken log": (sql("DELETE FROM wal WHERE lsn = 1"), CorruptError, "log: "),
     "no next LSN": (sql("DELETE FROM meta WHERE key = 'next_lsn'"), CorruptError, "next_lsn"),
