@@ -221,7 +221,8 @@ def verify_schema(connection: sqlite3.Connection) -> None:
         wrong = any(not isinstance(t, int) or k not in _KEY_COLUMN for t, k in tables)
         expected = expected_schema([] if wrong else tables)
     except sqlite3.OperationalError as error:
-        if error.sqlite_errorcode != sqlite3.SQLITE_ERROR:  # a lock, a right that is missing
+        code = getattr(error, "sqlite_errorcode", None)  # Python's own errors have none
+        if code != sqlite3.SQLITE_ERROR:  # a lock, a right that is missing, no text
             raise
         raise CorruptError(f"the file's schema is not of format {FORMAT}: {error}") from error
     _compare(found, expected)

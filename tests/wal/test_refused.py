@@ -127,6 +127,11 @@ CASES: dict[str, Case] = {
         CorruptError,
         "stored text is damaged",
     ),
+    "a statement that is no text": (
+        instead((b" name TEXT NOT NULL, dim", b"\xedname TEXT NOT NULL, dim")),
+        CorruptError,
+        "stored text is damaged",
+    ),
     "a broken log": (sql("DELETE FROM wal WHERE lsn = 1"), CorruptError, "log: "),
     "no next LSN": (sql("DELETE FROM meta WHERE key = 'next_lsn'"), CorruptError, "next_lsn"),
     "a text for an LSN": (
