@@ -128,7 +128,7 @@ CASES: dict[str, Case] = {
         "stored text is damaged",
     ),
     "a statement that is no text": (
-        instead((b" name TEXT NOT NULL, dim", b"\xedname TEXT NOT NULL, dim")),
+        instead((b" id INTEGER PRIMARY KEY A", b"\xedid INTEGER PRIMARY KEY A")),
         CorruptError,
         "stored text is damaged",
     ),
