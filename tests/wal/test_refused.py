@@ -128,7 +128,12 @@ CASES: dict[str, Case] = {
         "stored text is damaged",
     ),
     "a statement that is no text": (
-        instead((b" id INTEGER PRIMARY KEY A", b"\xedid INTEGER PRIMARY KEY A")),
+        instead(
+            (
+                b" id INTEGER PRIMARY KEY AUTOINCREMENT, name",
+                b"\xedid INTEGER PRIMARY KEY AUTOINCREMENT, name",
+            )
+        ),
         CorruptError,
         "stored text is damaged",
     ),
