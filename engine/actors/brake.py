@@ -40,12 +40,19 @@ class Brake:
         self._released.set()
 
     async def wait(self, rows: int) -> None:
-        """Wait for the turn of a commit of so many rows, or for the release."""
+        """Wait for the turn of a commit of so many rows, or for the release.
+
+        Cancelled, it gives its turn back: rows that are not written hold nobody up.
+        """
         now_s = trio.current_time()
         turn_s = max(self._free_at_s, now_s)
-        self._free_at_s = turn_s + rows / self.rows_per_s
+        taken_s = rows / self.rows_per_s
+        self._free_at_s = turn_s + taken_s
         try:
             with trio.move_on_at(turn_s):
                 await self._released.wait()
+        except trio.Cancelled:
+            self._free_at_s -= taken_s
+            raise
         finally:
             self.held_s += trio.current_time() - now_s

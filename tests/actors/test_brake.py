@@ -38,6 +38,20 @@ async def test_a_release_lets_everybody_go(autojump_clock: MockClock) -> None:
     assert trio.current_time() == began
 
 
+async def test_a_writer_that_gives_up_holds_nobody_up(autojump_clock: MockClock) -> None:
+    """Rows whose writer was cancelled while it waited are not waited for by the next."""
+    brake = Brake(TABLE)
+    brake.slow_to(100)
+    began = trio.current_time()
+    await brake.wait(300)
+    for _ in range(5):
+        with trio.move_on_after(0.5) as impatient:
+            await brake.wait(200)
+        assert impatient.cancelled_caught
+    await brake.wait(1)
+    assert round(trio.current_time() - began, 6) == 3
+
+
 async def test_rows_a_second_are_kept_by_all_workers_together(autojump_clock: MockClock) -> None:
     """Ten blocks of 50 rows at 100 rows a second take five seconds, however wide the build is."""
     for width in (1, 3):
