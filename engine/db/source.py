@@ -181,7 +181,8 @@ class ForeignSource:
         try:
             loaded = await run_blocking(self._begin, connection)
         except BaseException:
-            await run_blocking(connection.close)
+            with trio.CancelScope(shield=True):
+                await run_blocking(connection.close)
             raise
         return self._view(connection, loaded)
 

@@ -1,11 +1,14 @@
 """A read-only open beside its owner: what it has cached is never what was purged."""
 
+import sqlite3
 from pathlib import Path
 
 import pytest
+import trio
 
 from centroidb import open_db
 from centroidb.engine.storage import loading
+from centroidb.wal.file import ForeignFile
 from tests.support.databases import checked_db
 
 from .points import ALL, filled, points
@@ -46,3 +49,28 @@ async def test_a_compaction_that_empties_a_partition_is_noticed(tmp_path: Path) 
             hits = await seen.search(points(1)[0], 100, nprobe=ALL)
             assert sorted(hits.ids) == list(range(50))
             assert hits.partitions_probed == 2
+
+
+async def test_a_reader_that_is_cancelled_closes_its_connection(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Cancelled while its read transaction begins, a call leaves no connection open."""
+    made: list[sqlite3.Connection] = []
+    scope = trio.CancelScope()
+    open_reader = ForeignFile.open_reader
+
+    def cancelled_meanwhile(file: ForeignFile) -> sqlite3.Connection:
+        trio.from_thread.run_sync(scope.cancel)
+        made.append(open_reader(file))
+        return made[-1]
+
+    async with checked_db(tmp_path / "t.db") as owner:
+        await filled(owner, "t", 50)
+        async with open_db(tmp_path / "t.db", read_only=True) as reader:
+            with monkeypatch.context() as patched, scope:
+                patched.setattr(ForeignFile, "open_reader", cancelled_meanwhile)
+                await reader.tables()
+            assert scope.cancelled_caught
+            with pytest.raises(sqlite3.ProgrammingError, match="closed"):
+                made[0].execute("SELECT 1")
+            assert [table.name for table in await reader.tables()] == ["t"]
