@@ -1,6 +1,10 @@
 """Cancellation: every public call is cancelled after 0, 1, 2, ... turns, until it ends before that.
 
-A call that is added to the product and has none here is a defect of its own.
+alone     nobody else does anything
+beside    a task writes and another searches meanwhile
+reading   the call goes to a read-only open of the file, whose owner writes meanwhile
+
+A call that is added to the product and has no program here is a defect of its own.
 """
 
 import inspect
@@ -11,6 +15,7 @@ from typing import Any
 
 import trio
 
+import centroidb
 from centroidb import open_db
 from centroidb.wal.blocking import substitute
 from tests.support.databases import SMALL
@@ -18,10 +23,11 @@ from tests.support.databases import SMALL
 from ..case import Campaign, Result, scratch
 from ..oracle import Bad
 from ..simulation.life import descriptors
-from ..simulation.world import scheduled
+from ..simulation.world import world
 from ..victim import FILE
 from . import opening
-from .calls import CALLS, CLASSES
+from .calls import CALLS, READS
+from .reading import ReadingScene
 from .scene import Scene, Turns
 
 OPENINGS = tuple(f"open_db.{kind}" for kind in opening.KINDS)
@@ -30,19 +36,27 @@ ALL_OF_MAX = 40
 STRIDE = 12
 ALONE, BESIDE = "alone", "beside"
 TURNS_MAX = 20_000
+READING = "reading"
+HANGS_AFTER_S = 1_000.0
+"""By the mocked clock, which only moves when all tasks wait."""
 
 
 def public_calls() -> set[str]:
-    """Every coroutine, generator and block of the public classes."""
+    """Every coroutine, generator and block of what the package exports, but for `open_db`."""
     found = set()
-    for kind in CLASSES:
-        for name, member in inspect.getmembers(kind, callable):
-            made = inspect.unwrap(member)
-            if not name.startswith("_") and (
-                inspect.iscoroutinefunction(made) or inspect.isasyncgenfunction(made)
-            ):
-                found.add(f"{kind.__name__}.{name}")
+    for exported in centroidb.__all__:
+        kind = getattr(centroidb, exported)
+        members = inspect.getmembers(kind, callable) if inspect.isclass(kind) else []
+        found |= {f"{exported}.{name}" for name, member in members if _is_call(name, member)}
+        if kind is not open_db and _is_call(exported, kind):
+            found.add(exported)
     return found
+
+
+def _is_call(name: str, member: Any) -> bool:
+    made = inspect.unwrap(member) if callable(member) else member
+    public = not name.startswith("_") or name.startswith("__a")
+    return public and (inspect.iscoroutinefunction(made) or inspect.isasyncgenfunction(made))
 
 
 async def slow(work: Callable[[], Any]) -> Any:
@@ -57,24 +71,26 @@ async def slow(work: Callable[[], Any]) -> Any:
 
 @dataclass(frozen=True)
 class Case:
-    """A call, whether another task writes beside it, and the round."""
+    """A call, what goes on beside it, and the round."""
 
     name: str
-    beside: bool
+    how: str
     number: int
 
 
 def run(text: str) -> Result:
-    """`<call> <alone or beside> <round>`."""
+    """`<call> <alone, beside or reading> <round>`."""
     name, how, number = text.split()
-    case, result, before = Case(name, how == BESIDE, int(number)), Result(), descriptors()
-    with scratch() as folder, scheduled(text), substitute(slow):
+    if name not in CALLS and name not in OPENINGS:
+        return Result(found=[f"no program for {name}"])
+    case, result, before = Case(name, how, int(number)), Result(), descriptors()
+    with scratch() as folder, world(text) as around, substitute(slow):
         try:
             if name in OPENINGS:
                 _open(folder, case, result)
             else:
-                turns = Turns()
-                trio.run(_live, folder, case, turns, result, instruments=[turns])
+                turns, clock = Turns(), around.clock
+                trio.run(_live, folder, case, turns, result, clock=clock, instruments=[turns])
                 if (left := [path.name for path in folder.iterdir()]) != [FILE]:
                     raise Bad(f"after the close there are {sorted(left)}")
         except Exception as error:  # noqa: BLE001 - whatever comes of a cancellation is a defect
@@ -94,28 +110,41 @@ def turns_of(number: int) -> Iterator[int]:
 async def _live(folder: Path, case: Case, turns: Turns, result: Result) -> None:
     """One database, in which the call is cancelled again and again."""
     async with open_db(folder / FILE, limits=SMALL) as database:
-        scene = Scene(database, folder, turns)
+        scene = Scene(database, database, folder, turns)
         await scene.fill()
-        async with trio.open_nursery() as nursery:
-            if case.beside:
-                nursery.start_soon(scene.write_beside)
-            for after in turns_of(case.number):
-                await _cut(scene, case.name, after)
-                result.tried["turns"] += 1
-                if scene.in_time:
-                    break
-            nursery.cancel_scope.cancel()
+        if case.how == READING:
+            async with open_db(folder / FILE, read_only=True, limits=SMALL) as reader:
+                await _cut_all(
+                    ReadingScene(reader, database, folder, turns, scene.rows), case, result
+                )
+        else:
+            await _cut_all(scene, case, result)
         await scene.finish()
+
+
+async def _cut_all(scene: Scene, case: Case, result: Result) -> None:
+    async with trio.open_nursery() as nursery:
+        if case.how != ALONE:
+            nursery.start_soon(scene.write_beside)
+        if case.how == BESIDE:
+            nursery.start_soon(scene.search_beside)
+        for after in turns_of(case.number):
+            await _cut(scene, case.name, after)
+            result.tried["turns"] += 1
+            if scene.in_time:
+                break
+        nursery.cancel_scope.cancel()
 
 
 async def _cut(scene: Scene, name: str, after: int) -> None:
     scene.cut_after = after
     try:
-        await CALLS[name](scene)
-        await scene.judge()
+        with trio.fail_after(HANGS_AFTER_S):
+            await CALLS[name](scene)
+            await scene.judge()
+            await scene.tidy()
     except Exception as error:
         raise Bad(f"cancelled after {after} turns: {error!r}") from error
-    await scene.tidy()
 
 
 def _open(folder: Path, case: Case, result: Result) -> None:
@@ -129,9 +158,10 @@ def _open(folder: Path, case: Case, result: Result) -> None:
 
 
 def cases(number: int) -> Iterator[str]:
-    """Every call twice a round: alone, and beside a writer."""
+    """Every call twice a round, alone and beside others, and those that only read once more."""
     for how in (ALONE, BESIDE):
         yield from (f"{name} {how} {number}" for name in sorted(public_calls()))
+    yield from (f"{name} {READING} {number}" for name in sorted(READS))
     yield from (f"{name} {ALONE} {number}" for name in OPENINGS)
 
 

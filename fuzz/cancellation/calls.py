@@ -9,12 +9,11 @@ from tests.model.world import require_by_recall
 
 from ..histories.attempt import EVERY, put
 from ..oracle import Bad
-from ..steps import DIM, QUERY, vector
+from ..steps import CROWDED, DIM, QUERY, vector
 from .scene import INDEX, ROWS, TABLE, Scene
 
 Call = Callable[[Scene], Awaitable[None]]
 
-CLASSES = (Database, Table, Index, Job, Snapshot, Transaction)
 CALLS: dict[str, Call] = {}
 OTHER = "other"
 """A table or an index that comes and goes."""
@@ -112,7 +111,14 @@ _asked("space", lambda database: database.space())
 _asked("statistics", lambda database: database.statistics())
 _asked("table", lambda database: database.table(TABLE))
 _asked("tables", lambda database: database.tables())
-_asked("vacuum", lambda database: database.vacuum())
+
+
+@call("Database.vacuum")
+async def _(scene: Scene) -> None:
+    """There is a delta to fold each time, and there are versions to purge."""
+    await put(await scene.table(), {key: scene.rows[key] for key in range(10, 20)})
+    with scene.cut():
+        await scene.database.vacuum()
 
 
 # A table.
@@ -281,9 +287,32 @@ _of_index("alter", lambda index: index.alter(keep_previous=2))
 _of_index("explain_rebuild", lambda index: index.explain_rebuild())
 _of_index("partition_of", lambda index: index.partition_of(range(ROWS)))
 _of_index("partitions", lambda index: index.partitions())
-_of_index("reorganize", lambda index: index.reorganize())
 _of_index("rollback", lambda index: index.rollback())
 _of_index("statistics", lambda index: index.statistics())
+
+
+@call("Index.reorganize")
+async def _(scene: Scene) -> None:
+    """A crowd has come to one of four partitions since the build."""
+    table = await scene.database.create_table(OTHER, dim=DIM)
+    rows = {key: key for key in range(20)}
+    await put(table, rows)
+    index = await table.create_index(f"{OTHER}s", nlist=4, parallel=1)
+    crowd = {key: CROWDED + key for key in range(20, 60)}
+    await put(table, crowd)
+    done = None
+    with scene.cut():
+        done = await index.reorganize(parallel=1)
+    if done is not None and not done.split:
+        raise Bad("there was nothing to reorganize")
+    if await rows_in_index(table, 100) != rows.keys() | crowd.keys():
+        raise Bad("the index has lost rows")
+    await scene.database.drop_table(OTHER)
+
+
+async def rows_in_index(table: Table, k: int) -> set[int]:
+    """The keys of up to `k` rows that a search of every partition finds."""
+    return set((await table.search(vector(QUERY), k, nprobe=EVERY)).ids)
 
 
 @contextmanager
@@ -377,3 +406,14 @@ async def _(scene: Scene) -> None:
     async with _running(scene) as job:
         with scene.cut(), _rejections():
             await job.wait()
+
+
+READS = {
+    *(f"Database.{name}" for name in ("backup", "check", "decisions", "index", "indexes")),
+    *(f"Database.{name}" for name in ("jobs", "snapshot", "space", "statistics", "table")),
+    "Database.tables",
+    *(f"Table.{name}" for name in ("count", "get", "index", "iterate", "search", "statistics")),
+    *(f"Snapshot.{name}" for name in ("count", "get", "iterate", "search")),
+    *(f"Index.{name}" for name in ("explain_rebuild", "partition_of", "partitions", "statistics")),
+}
+"""Those that a file opened read-only answers too; the others it refuses at once."""

@@ -14,7 +14,9 @@ from ..steps import State
 from ..victim import FILE
 from .scene import INDEX, ROWS, TABLE, Scene, Turns
 
-KINDS = ("new", "closed", "killed")
+READ = "read"
+KINDS = ("new", "closed", "killed", "unfinished", f"{READ}_closed", f"{READ}_killed")
+HANGS_AFTER_S = 60.0
 EXPECTED: State = {
     f"table {TABLE}": 1,
     f"index {INDEX}": 1,
@@ -24,23 +26,27 @@ EXPECTED: State = {
 
 
 async def image(kind: str, folder: Path) -> Image:
-    """A file that is not there, one that was closed, or one whose process was killed."""
+    """A file that is not there, was closed, amid a rebuild or not, or whose process was killed."""
     if kind == "new":
         return {}
     folder.mkdir()  # noqa: ASYNC240 - before anything runs
     async with open_db(folder / FILE, limits=SMALL) as database:
-        scene = Scene(database, folder, Turns())
+        scene = Scene(database, database, folder, Turns())
         await scene.fill()
         await database.vacuum()
         killed = read_image(folder)
-    return killed if kind == "killed" else read_image(folder)
+        if kind == "unfinished":
+            async with (await scene.index()).rebuilding(nlist=3, parallel=1):
+                pass
+    return killed if kind.endswith("killed") else read_image(folder)
 
 
 def cut_short(folder: Path, kind: str, begun: Image, after: int) -> bool:
     """Open and close it, cancelled after so many turns; whether it was over before."""
     write_image(begun, folder)
     turns = Turns()
-    in_time: bool = trio.run(_open_and_close, folder, turns, after, instruments=[turns])
+    read_only = kind.startswith(READ)
+    in_time: bool = trio.run(_open_and_close, folder, turns, after, read_only, instruments=[turns])
     found = look(folder)
     if kind == "new":
         if found:
@@ -52,8 +58,8 @@ def cut_short(folder: Path, kind: str, begun: Image, after: int) -> bool:
     return in_time
 
 
-async def _open_and_close(folder: Path, turns: Turns, after: int) -> bool:
-    with turns.cut(after) as scope:
-        async with open_db(folder / FILE, limits=SMALL) as database:
+async def _open_and_close(folder: Path, turns: Turns, after: int, read_only: bool) -> bool:
+    with trio.fail_after(HANGS_AFTER_S), turns.cut(after) as scope:
+        async with open_db(folder / FILE, limits=SMALL, read_only=read_only) as database:
             await database.statistics()
     return not scope.cancel_called

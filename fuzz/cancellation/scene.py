@@ -61,6 +61,9 @@ class Scene:
     """What a call finds, and what is known of it."""
 
     database: Database
+    """The one that is called."""
+    owner: Database
+    """The one that writes: the same, or the one whose file it reads."""
     folder: Path
     turns: Turns
     rows: dict[int, int] = field(default_factory=dict)
@@ -76,14 +79,18 @@ class Scene:
     _number: int = 0
     _cutting: trio.Event = field(default_factory=trio.Event)
     """Set while a call goes on."""
+    _over: trio.Event = field(default_factory=trio.Event)
+    """Set when it has ended, until the next begins."""
 
     @contextmanager
     def cut(self) -> Iterator[None]:
         """What is in here is cancelled after `cut_after` turns."""
+        self._over = trio.Event()
         self._cutting.set()
         with self.turns.cut(self.cut_after) as scope:
             yield
         self._cutting = trio.Event()
+        self._over.set()
         self.in_time = not scope.cancel_called
         self.cut_off = scope.cancelled_caught
 
@@ -98,11 +105,18 @@ class Scene:
 
     async def write_beside(self) -> None:
         """Another task writes while a call goes on."""
-        table = await self.table()
+        table = await self.owner.table(TABLE)
         while True:
             await self._cutting.wait()
             self._number += 1
             await put(table, {BESIDE + self._number % 5: self._number})
+
+    async def search_beside(self) -> None:
+        """Another task searches once while each call goes on, which must change no answer."""
+        while True:
+            await self._cutting.wait()
+            await self._seen()
+            await self._over.wait()
 
     async def table(self) -> Table:
         """The table."""
@@ -136,12 +150,15 @@ class Scene:
         if seen not in (allowed if self.cut_off else allowed[-1:]):
             raise Bad(f"the rows are neither those before nor those after: {seen}")
         self.rows, self.after = seen, None
-        state = self.database._source.supervisor().state
         with trio.move_on_after(SWEPT_WITHIN_S):
-            while held_by(state):  # noqa: ASYNC110 - a sweep looks again in a moment
+            while self.held():  # noqa: ASYNC110 - a sweep looks again in a moment
                 await trio.sleep(0.001)
-        if held := held_by(state):
+        if held := self.held():
             raise Bad(f"held afterwards: {', '.join(held)}")
+
+    def held(self) -> list[str]:
+        """What somebody still holds."""
+        return held_by(self.owner._source.supervisor().state)
 
     async def tidy(self) -> None:
         """A build that rests now does not go on in the next call."""
