@@ -37,6 +37,8 @@ STRIDE = 12
 ALONE, BESIDE = "alone", "beside"
 TURNS_MAX = 20_000
 READING = "reading"
+STEP_BESIDE = 4
+"""Beside others a call takes several times as many turns: only every fourth is tried in a round."""
 HANGS_AFTER_S = 1_000.0
 """By the mocked clock, which only moves when all tasks wait."""
 
@@ -101,10 +103,10 @@ def run(text: str) -> Result:
     return result
 
 
-def turns_of(number: int) -> Iterator[int]:
-    """The turns after which a round cancels."""
-    yield from range(ALL_OF_MAX)
-    yield from range(ALL_OF_MAX + number % STRIDE, TURNS_MAX, STRIDE)
+def turns_of(number: int, step: int = 1) -> Iterator[int]:
+    """The turns after which a round cancels; after `step` * `STRIDE` rounds it is every one."""
+    yield from range(number % step, ALL_OF_MAX, step)
+    yield from range(ALL_OF_MAX + number % (step * STRIDE), TURNS_MAX, step * STRIDE)
 
 
 async def _live(folder: Path, case: Case, turns: Turns, result: Result) -> None:
@@ -128,7 +130,7 @@ async def _cut_all(scene: Scene, case: Case, result: Result) -> None:
             nursery.start_soon(scene.write_beside)
         if case.how == BESIDE:
             nursery.start_soon(scene.search_beside)
-        for after in turns_of(case.number):
+        for after in turns_of(case.number, STEP_BESIDE if case.how == BESIDE else 1):
             await _cut(scene, case.name, after)
             result.tried["turns"] += 1
             if scene.in_time:

@@ -1,6 +1,7 @@
 """The cancellation of every call: none is left out, and what a call leaves behind is seen."""
 
 from contextlib import suppress
+from itertools import takewhile
 from typing import Any
 from unittest.mock import patch
 
@@ -113,3 +114,11 @@ def test_what_a_cancelled_reader_holds_is_found() -> None:
     with patch.object(ForeignSource, "close_view", late):
         (found, *_) = cancellation.run("Table.count reading 1").found
     assert "held afterwards: views" in found
+
+
+def test_rounds_leave_no_turn_out() -> None:
+    """Whatever is left out in a round, so many rounds together try every turn."""
+    step = cancellation.STEP_BESIDE
+    rounds = [cancellation.turns_of(number, step) for number in range(step * cancellation.STRIDE)]
+    tried = {turn for turns in rounds for turn in takewhile(lambda turn: turn < 1_000, turns)}
+    assert tried == set(range(1_000))
