@@ -4,7 +4,8 @@ Both give views; what is read from a view is the same code.
 """
 
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -172,19 +173,40 @@ class ForeignSource:
         self._loaded: tuple[object, Loaded] | None = None
         """What the file said last, and the key by which a change is noticed."""
         self._closed = False
+        self._busy = 0
+        """Calls that have a connection which is of no view."""
+        self._settled = trio.Event()
+        """Set by the last of them, once it is closed."""
 
     async def open_view(self) -> View:
         """See `Source`."""
+        self._require_open()
+        with self._held():
+            idle = self._idle
+            connection = idle.pop() if idle else await run_blocking(self._file.open_reader)
+            try:
+                loaded = await run_blocking(self._begin, connection)
+                self._require_open()  # it may have been closed meanwhile
+            except BaseException:
+                with trio.CancelScope(shield=True):
+                    await run_blocking(connection.close)
+                raise
+            return self._view(connection, loaded)
+
+    def _require_open(self) -> None:
         if self._closed:
             raise ClosedError("the database is closed")
-        connection = self._idle.pop() if self._idle else await run_blocking(self._file.open_reader)
+
+    @contextmanager
+    def _held(self) -> Iterator[None]:
+        """Meanwhile the file is not given back: its descriptor is closed last."""
+        self._busy += 1
         try:
-            loaded = await run_blocking(self._begin, connection)
-        except BaseException:
-            with trio.CancelScope(shield=True):
-                await run_blocking(connection.close)
-            raise
-        return self._view(connection, loaded)
+            yield
+        finally:
+            self._busy -= 1
+            if self._closed and not self._busy:
+                self._settled.set()
 
     def _begin(self, connection: sqlite3.Connection) -> Loaded:
         with translated(f"reading {self._file.path}"):
@@ -216,10 +238,10 @@ class ForeignSource:
         view.snapshot.closed = True
         behind = self._open.pop(view.snapshot, None)
         if behind is not None:
-            with trio.CancelScope(shield=True):
+            with self._held(), trio.CancelScope(shield=True):
                 async with behind.turn:
                     await run_blocking(behind.connection.rollback)
-            self._idle.append(behind.connection)
+                self._idle.append(behind.connection)
 
     async def search(
         self,
@@ -256,9 +278,9 @@ class ForeignSource:
 
     async def read_alone(self, fn: Callable[[sqlite3.Connection], T]) -> T:
         """See `Source`."""
-        if self._closed:
-            raise ClosedError("the database is closed")
-        return await run_blocking(_read_alone, self._file.open_reader, fn)
+        self._require_open()
+        with self._held():
+            return await run_blocking(_read_alone, self._file.open_reader, fn)
 
     def statistics(
         self, view: View, path: str, records: int, free_bytes: int
@@ -293,14 +315,16 @@ class ForeignSource:
                         await run_blocking(behind.connection.rollback)
 
     async def close(self) -> None:
-        """End all views and give the file back."""
+        """End all views, let calls under way end, and give the file back."""
         self._closed = True
         with trio.CancelScope(shield=True):
-            for snapshot, behind in list(self._open.items()):
+            while self._open:
+                snapshot, behind = self._open.popitem()
                 snapshot.closed = True
                 async with behind.turn:
                     self._idle.append(behind.connection)
-            self._open.clear()
+            if self._busy:
+                await self._settled.wait()
             for connection in self._idle:
                 await run_blocking(connection.close)
             self._file.close()

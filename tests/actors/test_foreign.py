@@ -1,14 +1,17 @@
 """A read-only open beside its owner: what it has cached is never what was purged."""
 
 import sqlite3
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 import trio
 
-from centroidb import open_db
+from centroidb import ClosedError, Database, open_db
 from centroidb.engine.storage import loading
+from centroidb.wal.blocking import substitute
 from centroidb.wal.file import ForeignFile
+from tests.model.seam import inline
 from tests.support.databases import checked_db
 
 from .points import ALL, filled, points
@@ -74,3 +77,42 @@ async def test_a_reader_that_is_cancelled_closes_its_connection(
             with pytest.raises(sqlite3.ProgrammingError, match="closed"):
                 made[0].execute("SELECT 1")
             assert [table.name for table in await reader.tables()] == ["t"]
+
+
+@pytest.mark.parametrize("turns", range(0, 14, 2))
+async def test_a_close_waits_for_calls_that_begin_or_end(
+    turns: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Closed while another task's call has a connection: it is closed first, then the file."""
+    made: list[sqlite3.Connection] = []
+    open_reader = ForeignFile.open_reader
+
+    def noted(file: ForeignFile) -> sqlite3.Connection:
+        made.append(open_reader(file))
+        return made[-1]
+
+    async def call(reader: Database) -> None:
+        with suppress(ClosedError):
+            await reader.tables()
+
+    def let_go(file: ForeignFile) -> None:
+        assert not any(map(is_open, made))
+        file.hold.release()
+
+    monkeypatch.setattr(ForeignFile, "open_reader", noted)
+    monkeypatch.setattr(ForeignFile, "close", let_go)
+    async with checked_db(tmp_path / "t.db") as owner, trio.open_nursery() as nursery:
+        await filled(owner, "t", 50)
+        with substitute(inline(turns)):
+            async with open_db(tmp_path / "t.db", read_only=True) as reader:
+                nursery.start_soon(call, reader)
+                for _ in range(turns):
+                    await trio.lowlevel.checkpoint()
+        assert not any(map(is_open, made))
+
+
+def is_open(connection: sqlite3.Connection) -> bool:
+    """Whether it was not closed."""
+    with suppress(sqlite3.ProgrammingError):
+        return connection.total_changes >= 0
+    return False
