@@ -41,6 +41,10 @@ class ReaderPool:
         """Set while the gate is open."""
         self._on_drained: Callable[[], None] = _nothing
         """Called when the gate is closed and the last running call has ended."""
+        self._alone = 0
+        """Calls on connections of their own."""
+        self._settled = trio.Event()
+        """Set by the last of them after the pool was closed."""
         self._gate.set()
         self.closed = False
 
@@ -62,6 +66,18 @@ class ReaderPool:
                 self._running -= 1
                 if self.is_drained:
                     self._on_drained()
+
+    async def read_alone(self, fn: Callable[[sqlite3.Connection], T]) -> T:
+        """Run `fn` on a connection of its own, if it takes its time: only closing waits for it."""
+        if self.closed:
+            raise ClosedError("the database is closed")
+        self._alone += 1
+        try:
+            return await run_blocking(read_once, self._open_reader, fn)
+        finally:
+            self._alone -= 1
+            if self.closed and not self._alone:
+                self._settled.set()
 
     @asynccontextmanager
     async def _slot(self) -> AsyncIterator[None]:
@@ -116,6 +132,20 @@ class ReaderPool:
             async with self.drained():
                 idle, self._idle = self._idle, []
                 await run_blocking(_close_all, idle)
+            if self._alone:
+                await self._settled.wait()
+
+
+def read_once(
+    open_reader: Callable[[], sqlite3.Connection], fn: Callable[[sqlite3.Connection], T]
+) -> T:
+    """Open a connection, run `fn(connection)`, close it."""
+    connection = open_reader()
+    try:
+        with translated("reading"):
+            return fn(connection)
+    finally:
+        connection.close()
 
 
 def _nothing() -> None:

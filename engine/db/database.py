@@ -302,8 +302,9 @@ class Database:
         Reads, writes and rebuilds go on meanwhile. What a build under way has stored so
         far is in the copy too: there it goes on when the copy is opened for writing.
         """
+        target = os.fspath(path)
         async with self._view():
-            await run_blocking(wal_file.backup, self.path, os.fspath(path))
+            await self._source.read_alone(lambda _: wal_file.backup(self.path, target))
 
     async def vacuum(self) -> None:
         """Purge what no snapshot sees and give the space back to the file system."""

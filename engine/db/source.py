@@ -22,6 +22,7 @@ from ...wal.catalog import TableRow
 from ...wal.errors import ClosedError, CorruptError, ReadOnlyError, translated
 from ...wal.file import ForeignFile
 from ...wal.limits import Limits
+from ...wal.pool import read_once
 from ...wal.types import IndexId
 from ..actors.searcher import Search
 from ..actors.supervisor import Supervisor
@@ -122,7 +123,7 @@ class LiveSource:
     async def read_alone(self, fn: Callable[[sqlite3.Connection], T]) -> T:
         """See `Source`."""
         self._supervisor.state.require_open()
-        return await run_blocking(_read_alone, self._supervisor.state.file.open_reader, fn)
+        return await self._supervisor.state.pool.read_alone(fn)
 
     def statistics(
         self, view: View, path: str, records: int, free_bytes: int
@@ -280,7 +281,7 @@ class ForeignSource:
         """See `Source`."""
         self._require_open()
         with self._held():
-            return await run_blocking(_read_alone, self._file.open_reader, fn)
+            return await run_blocking(read_once, self._file.open_reader, fn)
 
     def statistics(
         self, view: View, path: str, records: int, free_bytes: int
@@ -328,16 +329,6 @@ class ForeignSource:
             for connection in self._idle:
                 await run_blocking(connection.close)
             self._file.close()
-
-
-def _read_alone(
-    open_reader: Callable[[], sqlite3.Connection], fn: Callable[[sqlite3.Connection], T]
-) -> T:
-    connection = open_reader()
-    try:
-        return _translated_read(fn, connection)
-    finally:
-        connection.close()
 
 
 def _translated_read(fn: Callable[[sqlite3.Connection], T], connection: sqlite3.Connection) -> T:

@@ -230,28 +230,35 @@ async def test_a_cancelled_read_ends_first(pool: ReaderPool) -> None:
     assert await pool.read(count) == 1
 
 
-async def test_closing_lets_running_reads_end(file: DatabaseFile) -> None:
+@pytest.mark.parametrize("call", ["read", "read_alone"])
+async def test_closing_lets_running_reads_end(file: DatabaseFile, call: str) -> None:
     """Closing waits for running reads, then closes all connections; later calls are refused."""
     pool = ReaderPool(file.open_reader, READERS)
     connections: list[sqlite3.Connection] = []
+    closed: list[int] = []
 
     def keep(connection: sqlite3.Connection) -> int:
         connections.append(connection)
         return held(connection)
 
+    async def close(pool: ReaderPool) -> None:
+        await pool.aclose()
+        closed.append(held.ended)
+
     with let_go(Held()) as held:
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(pool.read, keep)
+            nursery.start_soon(getattr(pool, call), keep)
             await started(held, 1)
-            nursery.start_soon(pool.aclose)
+            nursery.start_soon(close, pool)
             await wait_all_tasks_blocked()
-            assert held.ended == 0
+            assert closed == []
             held.go.set()
+    assert closed == [1]
 
     with pytest.raises(sqlite3.ProgrammingError, match="closed"):
         connections[0].execute("SELECT 1")
     with pytest.raises(ClosedError, match="the database is closed"):
-        await pool.read(count)
+        await getattr(pool, call)(count)
 
 
 async def test_calls_that_wait_while_it_closes_are_refused(file: DatabaseFile) -> None:
