@@ -6,6 +6,7 @@ import trio
 
 from centroidb import Limits
 from centroidb.wal.blocking import substitute
+from fuzz.simulation.world import scheduled
 from tests.model.seam import inline
 from tests.support.databases import SMALL, checked_db
 
@@ -57,7 +58,7 @@ async def test_dropping_the_index_frees_those_who_wait() -> None:
 
 async def test_a_build_that_can_not_catch_up_holds_writers_back() -> None:
     """A rebuild beside writers who never pause ends, and says how long it held them."""
-    with substitute(inline(5)), trio.fail_after(120):
+    with scheduled("5"), substitute(inline(5)), trio.fail_after(120):
         limits = replace(SMALL, catch_up_rows=1, lag_rows=10_000, gate_rows=10_000)
         async with checked_db(limits=limits) as db:
             table, index = await indexed(db, 300)
