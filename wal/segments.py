@@ -122,22 +122,44 @@ def listed_rows(
     after: SegmentId = _NONE,
     until: SegmentId = _ALL,
 ) -> Iterator[Versions]:
-    """vids and crcs of each of its segments with `after` < id <= `until`."""
-    for raw_vids, raw_crcs in connection.execute(
-        "SELECT vids, row_crcs FROM partitions WHERE generation = ? AND id > ? AND id <= ?",
+    """vids and crcs of each of its segments with `after` < id <= `until`; CorruptError."""
+    for segment, raw_vids, raw_crcs in connection.execute(
+        "SELECT id, vids, row_crcs FROM partitions WHERE generation = ? AND id > ? AND id <= ?",
         (generation, after, until),
     ):
-        yield Versions(np.frombuffer(raw_vids, "<i8"), np.frombuffer(raw_crcs, "<u4"))
+        yield _versions(segment, raw_vids, raw_crcs)
+
+
+def _versions(segment: SegmentId, raw_vids: object, raw_crcs: object) -> Versions:
+    """What a segment lists; CorruptError unless it can be: its checksum is not looked at here."""
+    if not (isinstance(raw_vids, bytes) and isinstance(raw_crcs, bytes)):
+        raise CorruptError(f"segment {segment}: what it lists is of another type")
+    if len(raw_vids) % 8 or len(raw_vids) != 2 * len(raw_crcs):
+        raise CorruptError(
+            f"segment {segment}: {len(raw_vids)} bytes of row versions, "
+            f"{len(raw_crcs)} of their checksums"
+        )
+    vids = np.frombuffer(raw_vids, "<i8")
+    if len(vids) and vids.min() < 1:
+        raise CorruptError(f"segment {segment}: it lists row version {vids.min()}")
+    return Versions(vids, np.frombuffer(raw_crcs, "<u4"))
 
 
 def listed_by_partition(
     connection: sqlite3.Connection, generation: GenerationId
 ) -> Iterator[tuple[int, NDArray[np.int64]]]:
-    """(centroid, vids) of each segment of a generation, staged ones too."""
-    for centroid, raw in connection.execute(
-        "SELECT centroid, vids FROM partitions WHERE generation = ?", (generation,)
+    """(centroid, vids) of each segment of a generation, staged ones too.
+
+    Damaged ones are left out: who asks compares the generation with the one that mends it.
+    """
+    for segment, centroid, raw_vids, raw_crcs in connection.execute(
+        "SELECT id, centroid, vids, row_crcs FROM partitions WHERE generation = ?", (generation,)
     ):
-        yield centroid, np.frombuffer(raw, "<i8")
+        try:
+            vids = _versions(segment, raw_vids, raw_crcs).vids
+        except CorruptError:
+            continue
+        yield centroid, vids
 
 
 def rows_of(connection: sqlite3.Connection, segments: Sequence[SegmentId]) -> Versions:
@@ -149,8 +171,9 @@ def rows_of(connection: sqlite3.Connection, segments: Sequence[SegmentId]) -> Ve
         ).fetchone()
         if row is None:
             raise CorruptError(f"segment {segment} is missing")
-        vids.append(np.frombuffer(row[0], "<i8"))
-        crcs.append(np.frombuffer(row[1], "<u4"))
+        listed = _versions(segment, *row)
+        vids.append(listed.vids)
+        crcs.append(listed.crcs)
     return Versions(np.concatenate(vids), np.concatenate(crcs))
 
 

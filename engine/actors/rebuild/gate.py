@@ -175,7 +175,8 @@ def listed(
     for view in (manifest.delta, *(batch.rows for batch in manifest.batches)):
         look(Homes(view.vids, view.centroids))
     for centroid, vids in segments.listed_by_partition(connection, generation):
-        look(Homes(vids, np.full(len(vids), centroid, np.int32)))
+        if centroid in manifest.segments:
+            look(Homes(vids, np.full(len(vids), centroid, np.int32)))
     return found
 
 
