@@ -50,7 +50,8 @@ def tried(wanted: dict[str, Campaign], hours: float | None) -> int:
     until_s = float("inf") if hours is None else time.monotonic() + hours * 3_600
     kept = corpus.cases(wanted)
     rounds = cases(wanted, rounds=1 if hours is None else None)
-    tally = runner.run(wanted, itertools.chain(kept, rounds), until_s)
+    others = (case for case in rounds if case not in kept)
+    tally = runner.run(wanted, itertools.chain(kept, others), until_s)
     corpus.keep(tally.found)
     print(f"{len(kept)} cases that failed once were tried again\n")
     print(table(wanted, tally, goals=hours is None))
@@ -66,7 +67,7 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("what", choices=["push", "long", "replay"])
     parser.add_argument("case", nargs="*", help="what to replay")
     parser.add_argument("--hours", type=float, default=1.0, help="how long `long` goes on")
-    parser.add_argument("--only", nargs="*", help="campaigns")
+    parser.add_argument("--only", nargs="*", choices=CAMPAIGNS, help="campaigns")
     return parser.parse_args()
 
 

@@ -15,7 +15,7 @@ from .case import Campaign, Result, scratch
 from .damage import campaign as damage
 from .disk import Disk, Image, Medium
 from .mutants import Mutant
-from .powerloss import Replay, record
+from .powerloss import Replay, lived, prepared, record
 from .runner import tried
 from .trace import Operation
 from .workloads import workload
@@ -88,11 +88,12 @@ def caught(control: Control, seed: int) -> bool:
             return bool(tried({campaign.name: campaign}, f"{campaign.name} {case} {seed}").found)
     made = workload(control.workload, seed)
     with scratch() as folder:
-        try:
-            with control.mutant():
-                before, operations = record(made, folder)
-        except BaseException:  # noqa: BLE001 - that is one way to be caught
-            return True
+        before = prepared(made, folder)
+        with control.mutant():  # one that can not be made is no catch
+            try:
+                operations = lived(made, folder)
+            except Exception:  # noqa: BLE001 - that is one way to be caught
+                return True
         if control.live:
             return False
         replay = Replay(made, before, operations, folder, f"{seed}", control.medium)

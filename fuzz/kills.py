@@ -15,7 +15,7 @@ from pathlib import Path
 
 from . import failpoints, formats, native, victim
 from .case import Campaign, Result, scratch
-from .child import FAILED, Death, Fate, run_child
+from .child import ENDED, Death, Fate, run_child
 from .oracle import Bad, judged
 from .workloads import NAMES, Workload, workload
 
@@ -88,8 +88,8 @@ class Kills:
             return counted(), sorted(reached)
 
     def _judge(self, death: Death, *, again: bool) -> None:
-        if death.status == FAILED:
-            raise Bad(f"the workload itself failed: {death.said[-1:]}")
+        if death.status not in (ENDED, -signal.SIGKILL):
+            raise Bad(f"it ended with {death.status}: {death.said[-1:]}")
         judged(self._made, self._home, death.said, again=again)
 
 

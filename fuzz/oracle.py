@@ -91,7 +91,7 @@ def judged(made: Workload, folder: Path, said: Iterable[str], *, again: bool) ->
     found = look(folder)
     if found is not None:
         expected.judge(found)
-        recover(folder, again=again)
+        recover(folder, found, again=again)
     elif not expected.may_be_missing:
         raise Bad("the file is gone")
 
@@ -171,12 +171,16 @@ def _number(payload: str, stored: bytes) -> int | None:
     return number if stored == vector(number).tobytes() else None
 
 
-def recover(folder: Path, *, again: bool) -> None:
+def recover(folder: Path, found: State, *, again: bool) -> None:
     """The product's own recovery, and every proof it offers; `again`: a second one changes nothing.
 
-    With `again`, builds that were cut short are taken up and go to their end first.
+    Its rows must be those that SQLite has `found`. With `again`, builds that were cut short are
+    taken up and go to their end first.
     """
     before = _run(folder / FILE, again)
+    rows = {item: number for item, number in found.items() if "/" in item}
+    if before != rows:
+        raise Bad(f"the recovery has other rows: {difference(rows, before)}")
     left = sorted(path.name for path in folder.iterdir() if not path.name.endswith(".creating"))
     if left != [FILE]:
         raise Bad(f"after the close there are {left}")
@@ -201,6 +205,12 @@ async def _recovered(path: Path, to_the_end: bool) -> State:
         for table in await database.tables():
             rows = {row.id: row async for row in table.iterate(vectors=True)}
             numbers = {int(key): row.payload["number"] for key, row in rows.items()}
+            for key, row in rows.items():
+                if (
+                    row.vector is None
+                    or row.vector.tobytes() != vector(numbers[int(key)]).tobytes()
+                ):
+                    raise Bad(f"row {key} of {table.name} is read with another vector")
             state |= {f"{table.name}/{key}": number for key, number in numbers.items()}
             await _compare(database, table.name, numbers)
     return state

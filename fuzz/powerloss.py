@@ -22,6 +22,7 @@ from . import formats, native, trace, victim
 from .case import Campaign, Result, scratch
 from .disk import FATES, Disk, Fate, Image, Medium
 from .oracle import Bad, Expected, look, recover
+from .steps import State
 from .trace import Operation
 from .workloads import NAMES, Workload, workload
 
@@ -48,13 +49,22 @@ def run(text: str) -> Result:
 
 def record(made: Workload, folder: Path) -> tuple[Image, list[Operation]]:
     """Run it; what was there before, and what was done."""
+    return prepared(made, folder), lived(made, folder)
+
+
+def prepared(made: Workload, folder: Path) -> Image:
+    """What is there before."""
     home = folder / "victim"
     home.mkdir()
     victim.prepare(made, home)
-    before = read_image(home)
-    with native.watched(home, folder / "trace"):
-        victim.live(made, home, native.mark)
-    return before, trace.read(folder / "trace")
+    return read_image(home)
+
+
+def lived(made: Workload, folder: Path) -> list[Operation]:
+    """What is done to it."""
+    with native.watched(folder / "victim", folder / "trace"):
+        victim.live(made, folder / "victim", native.mark)
+    return trace.read(folder / "trace")
 
 
 def read_image(folder: Path) -> Image:
@@ -137,23 +147,26 @@ class Replay:
     def _one(self, image: Image, where: str) -> None:
         self.result.tried["power-loss images"] += 1
         try:
-            self._judge(image)
+            found = self._judge(image)
             if self._chance.randrange(RECOVERED_ONE_IN) == 0 or first_page_torn(image):
                 self.result.tried["recovered in full"] += 1
                 write_image(image, self._folder)
-                recover(self._folder, again=self._chance.randrange(RESUMED_ONE_IN) == 0)
+                again = self._chance.randrange(RESUMED_ONE_IN) == 0
+                recover(self._folder, found, again=again)
             if self._chance.randrange(INTERRUPTED_ONE_IN) == 0:
                 self._interrupt(image)
         except Exception as error:  # noqa: BLE001 - whatever the product says about a power loss is a defect
             self.result.found.append(f"{where}: {error!r}")
 
-    def _judge(self, image: Image) -> None:
+    def _judge(self, image: Image) -> State:
+        """What SQLite finds in it."""
         write_image(image, self._folder)
         found = look(self._folder)
         if found is not None:
             self._expected.judge(found)
         elif not self._expected.may_be_missing:
             raise Bad("the file is gone")
+        return found or {}
 
     def _interrupt(self, image: Image) -> None:
         """Lose the power during the recovery."""

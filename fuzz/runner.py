@@ -16,7 +16,7 @@ from multiprocessing.process import BaseProcess
 
 from .case import Campaign, Result
 
-CASE_MAX_S = 300.0
+CASE_MAX_S = 600.0
 
 _context = multiprocessing.get_context("fork")
 

@@ -7,7 +7,6 @@ acknowledged leaves one of its outcomes.
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -17,6 +16,7 @@ from numpy.typing import NDArray
 
 from centroidb import Database, RebuildRejected
 from centroidb.engine.index.distance import distances
+from tests.model.world import require_by_recall
 
 DIM = 6
 QUERY = 1 << 40
@@ -206,8 +206,10 @@ class Rebuild(Step):
     options: tuple[tuple[str, Any], ...] = ()
 
     async def do(self, database: Database) -> None:
-        with suppress(RebuildRejected):  # by its recall
+        try:
             await (await database.index(self.index)).rebuild(**dict(self.options))
+        except RebuildRejected as rejection:
+            require_by_recall(rejection)
 
 
 @dataclass(frozen=True)

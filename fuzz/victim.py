@@ -5,7 +5,7 @@ from pathlib import Path
 
 import trio
 
-from centroidb import CentroiDBError, Database, open_db
+from centroidb import ActorDied, CentroiDBError, Database, open_db
 from tests.support.databases import SMALL
 
 from . import formats
@@ -31,8 +31,8 @@ def live(workload: Workload, folder: Path, say: Say, *, tolerant: bool = False) 
         say(f"session {number}")
         try:
             trio.run(_session, tasks, folder, say)
-        except CentroiDBError:
-            if tolerant:
+        except CentroiDBError as error:
+            if tolerant and not isinstance(error, ActorDied):
                 return
             raise
     say("end")

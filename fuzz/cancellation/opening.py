@@ -8,6 +8,7 @@ from centroidb import open_db
 from tests.support.databases import SMALL
 
 from ..disk import Image
+from ..histories.attempt import put
 from ..oracle import Bad, look, recover
 from ..powerloss import read_image, write_image
 from ..steps import State
@@ -34,7 +35,9 @@ async def image(kind: str, folder: Path) -> Image:
         scene = Scene(database, database, folder, Turns())
         await scene.fill()
         await database.vacuum()
+        await put(await scene.table(), {1: 1, 2: 2})
         killed = read_image(folder)
+        assert killed[f"{FILE}-wal"], "there is nothing to recover"
         if kind == "unfinished":
             async with (await scene.index()).rebuilding(nlist=3, parallel=1):
                 pass
@@ -54,7 +57,7 @@ def cut_short(folder: Path, kind: str, begun: Image, after: int) -> bool:
     elif found != EXPECTED:
         raise Bad(f"the file holds {found}")
     if found is not None:
-        recover(folder, again=False)
+        recover(folder, found, again=False)
     return in_time
 
 

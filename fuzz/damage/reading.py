@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from centroidb import Database, NotFoundError, Row, Snapshot, StorageError, open_db
+from centroidb import ActorDied, Database, NotFoundError, Row, Snapshot, StorageError, open_db
 from tests.support.databases import SMALL
 
 from .victims import queries
@@ -44,6 +44,8 @@ class Reading:
             self.answers[what] = await question()
         except NotFoundError as error:
             self.answers[what] = repr(error)
+        except ActorDied:
+            raise
         except StorageError as error:
             self.said[type(error).__name__] += 1
 

@@ -114,7 +114,7 @@ def _live(
         belief.judge(state)
     if state:
         write_image(image, home)
-        recover(home, again=made.chance.random() < 0.5)
+        recover(home, state, again=made.chance.random() < 0.5)
 
 
 def _count(life: Life, result: Result) -> None:

@@ -26,6 +26,7 @@ def test_a_workload_migrates_its_file(tmp_path: Path) -> None:
         victim.live(made, tmp_path, lambda _: None)
         assert format_of(tmp_path) == formats.FORMAT + 1
         (steps,) = made.sessions[0]
-        assert look(tmp_path) == settled(settled({}, made.before), steps)
-        recover(tmp_path, again=True)
+        found = look(tmp_path)
+        assert found == settled(settled({}, made.before), steps)
+        recover(tmp_path, found, again=True)
     assert schema.FORMAT == formats.FORMAT
