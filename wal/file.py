@@ -316,7 +316,7 @@ def _own(path: str) -> FileHold:
 
 
 def _owner_of(path: str) -> str:
-    with contextlib.suppress(sqlite3.Error, StorageError, LockedError):
+    with contextlib.suppress(StorageError, LockedError), translated(f"opening {path}"):
         connection = open_reader(path, "ro")
         try:
             return f"by {meta.get_owner(connection) or 'a process that has just opened it'}"

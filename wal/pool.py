@@ -21,6 +21,7 @@ from typing import TypeVar
 import trio
 
 from .blocking import run_blocking
+from .calls import Calls
 from .errors import ClosedError, translated
 
 T = TypeVar("T")
@@ -41,10 +42,8 @@ class ReaderPool:
         """Set while the gate is open."""
         self._on_drained: Callable[[], None] = _nothing
         """Called when the gate is closed and the last running call has ended."""
-        self._alone = 0
-        """Calls on connections of their own."""
-        self._settled = trio.Event()
-        """Set by the last of them after the pool was closed."""
+        self._alone = Calls()
+        """Those on connections of their own."""
         self._gate.set()
         self.closed = False
 
@@ -71,13 +70,8 @@ class ReaderPool:
         """Run `fn` on a connection of its own, if it takes its time: only closing waits for it."""
         if self.closed:
             raise ClosedError("the database is closed")
-        self._alone += 1
-        try:
+        with self._alone.one():
             return await run_blocking(read_once, self._open_reader, fn)
-        finally:
-            self._alone -= 1
-            if self.closed and not self._alone:
-                self._settled.set()
 
     @asynccontextmanager
     async def _slot(self) -> AsyncIterator[None]:
@@ -132,8 +126,7 @@ class ReaderPool:
             async with self.drained():
                 idle, self._idle = self._idle, []
                 await run_blocking(_close_all, idle)
-            if self._alone:
-                await self._settled.wait()
+            await self._alone.over()
 
 
 def read_once(

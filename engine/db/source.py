@@ -4,8 +4,7 @@ Both give views; what is read from a view is the same code.
 """
 
 import sqlite3
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -18,6 +17,7 @@ from ...txn.head import Heads
 from ...txn.snapshot import Snapshot
 from ...wal import meta
 from ...wal.blocking import run_blocking
+from ...wal.calls import Calls
 from ...wal.catalog import TableRow
 from ...wal.errors import ClosedError, CorruptError, ReadOnlyError, translated
 from ...wal.file import ForeignFile
@@ -174,15 +174,13 @@ class ForeignSource:
         self._loaded: tuple[object, Loaded] | None = None
         """What the file said last, and the key by which a change is noticed."""
         self._closed = False
-        self._busy = 0
-        """Calls that have a connection which is of no view."""
-        self._settled = trio.Event()
-        """Set by the last of them, once it is closed."""
+        self._calls = Calls()
+        """Those that have a connection which is of no view."""
 
     async def open_view(self) -> View:
         """See `Source`."""
         self._require_open()
-        with self._held():
+        with self._calls.one():
             idle = self._idle
             connection = idle.pop() if idle else await run_blocking(self._file.open_reader)
             try:
@@ -197,17 +195,6 @@ class ForeignSource:
     def _require_open(self) -> None:
         if self._closed:
             raise ClosedError("the database is closed")
-
-    @contextmanager
-    def _held(self) -> Iterator[None]:
-        """Meanwhile the file is not given back: its descriptor is closed last."""
-        self._busy += 1
-        try:
-            yield
-        finally:
-            self._busy -= 1
-            if self._closed and not self._busy:
-                self._settled.set()
 
     def _begin(self, connection: sqlite3.Connection) -> Loaded:
         with translated(f"reading {self._file.path}"):
@@ -239,7 +226,7 @@ class ForeignSource:
         view.snapshot.closed = True
         behind = self._open.pop(view.snapshot, None)
         if behind is not None:
-            with self._held(), trio.CancelScope(shield=True):
+            with self._calls.one(), trio.CancelScope(shield=True):
                 async with behind.turn:
                     await run_blocking(behind.connection.rollback)
                 self._idle.append(behind.connection)
@@ -280,7 +267,7 @@ class ForeignSource:
     async def read_alone(self, fn: Callable[[sqlite3.Connection], T]) -> T:
         """See `Source`."""
         self._require_open()
-        with self._held():
+        with self._calls.one():
             return await run_blocking(read_once, self._file.open_reader, fn)
 
     def statistics(
@@ -324,8 +311,7 @@ class ForeignSource:
                 snapshot.closed = True
                 async with behind.turn:
                     self._idle.append(behind.connection)
-            if self._busy:
-                await self._settled.wait()
+            await self._calls.over()
             for connection in self._idle:
                 await run_blocking(connection.close)
             self._file.close()
