@@ -24,8 +24,10 @@ from .kills import fresh
 from .oracle import Bad, judged
 from .workloads import SMALL_NAMES, Workload, workload
 
-WRITES, READS = "cwtsdur", native.READS + "o"
-KINDS = {"writes": (WRITES, (errno.EIO, errno.ENOSPC)), "reads": (READS, (errno.EIO,))}
+KINDS = {
+    "writes": (native.CHANGES, (errno.EIO, errno.ENOSPC)),
+    "reads": (native.READS + "o", (errno.EIO,)),
+}
 """Which operations, and what they may fail with."""
 PARTS = 6
 """A workload's operations are shared out among so many cases."""

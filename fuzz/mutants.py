@@ -7,7 +7,7 @@ Each is a context in which the victim lives; whoever judges it afterwards is sou
 import contextlib
 import sqlite3
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
@@ -198,15 +198,6 @@ class _AnyCrc:
 def checksums_ignored() -> AbstractContextManager[object]:
     """A row is read without a look at its checksum."""
     return patch.object(rows, "row_crc", lambda *_: _AnyCrc())
-
-
-@contextmanager
-def all_of(*mutants: Mutant) -> Iterator[None]:
-    """Several at once."""
-    with ExitStack() as stack:
-        for mutant in mutants:
-            stack.enter_context(mutant())
-        yield
 
 
 def sound() -> AbstractContextManager[object]:

@@ -131,12 +131,17 @@ async def _(scene: Scene) -> None:
         await put(table, rows)
 
 
+async def _to_insert(scene: Scene, table: Table) -> dict[int, int]:
+    """Rows that the call writes, none of which is there."""
+    await table.delete([1, 2, *range(ROWS, ROWS + 7)])
+    scene.rows = {k: n for k, n in scene.rows.items() if 2 < k < ROWS or not k}
+    return scene.written()
+
+
 @call("Table.insert")
 async def _(scene: Scene) -> None:
     table = await scene.table()
-    await table.delete([1, 2, *range(ROWS, ROWS + 7)])
-    scene.rows = {k: n for k, n in scene.rows.items() if 2 < k < ROWS or not k}
-    rows = scene.written()
+    rows = await _to_insert(scene, table)
     with scene.cut():
         await table.insert(list(rows), *_columns(rows))
 
@@ -238,9 +243,7 @@ async def _(scene: Scene) -> None:
 @call("Transaction.insert")
 async def _(scene: Scene) -> None:
     table = await scene.table()
-    await table.delete([1, 2, *range(ROWS, ROWS + 7)])
-    scene.rows = {k: n for k, n in scene.rows.items() if 2 < k < ROWS or not k}
-    rows = scene.written()
+    rows = await _to_insert(scene, table)
     async with scene.database.transaction() as transaction:
         with scene.cut():
             await transaction.insert(TABLE, list(rows), *_columns(rows))
