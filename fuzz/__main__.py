@@ -11,7 +11,8 @@ from .campaigns import CAMPAIGNS
 from .case import Campaign
 from .table import missed, table
 
-FIRST_ROUND = 1
+FIRST_ROUND = 2
+"""Of `long`: a push tries the first."""
 
 
 def main() -> int:
@@ -40,6 +41,9 @@ def runnable(wanted: dict[str, Campaign]) -> dict[str, Campaign]:
 
 def replay(case: str) -> int:
     """Try one case again."""
+    if case.split(" ")[0] not in CAMPAIGNS:
+        print(f"{case!r} is no case: the first word is one of {', '.join(CAMPAIGNS)}")
+        return True
     result = runner.tried(CAMPAIGNS, case)
     print(*result.found or ["nothing was found"], sep="\n")
     return bool(result.found)

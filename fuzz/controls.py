@@ -7,6 +7,8 @@ A sync that nobody misses is harmless only if another beside it does its work: d
 they must be missed.
 """
 
+import re
+import traceback
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -29,7 +31,7 @@ SYNC_PARTS = 4
 HISTORY, DAMAGE = "history", "damage"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Control:
     """One thing that is broken, and the workload in which it shows."""
 
@@ -39,6 +41,8 @@ class Control:
     medium: Medium | None = None
     live: bool = False
     """It shows in the victim's life only: after a crash it is mended."""
+    words: str
+    """A pattern of what is found: another defect is no catch."""
 
 
 CASES = {
@@ -48,23 +52,60 @@ CASES = {
 """Where it is another campaign that finds it, with the case up to its seed."""
 
 CONTROLS = {
-    "synchronous-normal": Control("crud", mutants.synchronous_normal),
-    "synchronous-off": Control("crud", mutants.synchronous_off),
-    "lying-disk": Control("crud", medium=Medium(lies=True)),
-    "answered-before-commit": Control("transactions", mutants.answered_before_commit),
-    "rows-before-counters": Control("crud", mutants.rows_before_counters),
-    "folded-too-far": Control("fold", mutants.folded_too_far),
-    "swapped-in-two": Control("rebuild", mutants.swapped_in_two),
-    "caught-up-too-far": Control("rebuild", mutants.caught_up_too_far, live=True),
-    "truncated-too-far": Control("truncate", mutants.truncated_too_far),
-    "deaths-published-late": Control("vacuum", mutants.deaths_published_late),
-    "kept-not-compacted": Control("rollback", mutants.kept_not_compacted),
-    "purged-past-a-snapshot": Control("snapshots", mutants.purged_past_a_snapshot),
-    "later-rows-seen": Control("snapshots", mutants.later_rows_seen),
-    "first-committer-ignored": Control(HISTORY, mutants.first_committer_ignored),
-    "reads-ignored": Control(HISTORY, mutants.reads_ignored),
-    "checksums-ignored": Control(DAMAGE, mutants.checksums_ignored),
-    "refusals-take-numbers": Control(HISTORY, mutants.refusals_take_numbers),
+    "synchronous-normal": Control(
+        workload="crud", mutant=mutants.synchronous_normal, words="acknowledged"
+    ),
+    "synchronous-off": Control(
+        workload="crud", mutant=mutants.synchronous_off, words="acknowledged|SQLite: "
+    ),
+    "lying-disk": Control(workload="crud", medium=Medium(lies=True), words="SQLite: |acknowledged"),
+    "answered-before-commit": Control(
+        workload="transactions", mutant=mutants.answered_before_commit, words="acknowledged"
+    ),
+    "rows-before-counters": Control(
+        workload="crud", mutant=mutants.rows_before_counters, words="log: "
+    ),
+    "folded-too-far": Control(
+        workload="fold",
+        mutant=mutants.folded_too_far,
+        words="does not list rows|differs from brute force",
+    ),
+    "swapped-in-two": Control(
+        workload="rebuild", mutant=mutants.swapped_in_two, words="active generation is missing"
+    ),
+    "caught-up-too-far": Control(
+        workload="rebuild",
+        mutant=mutants.caught_up_too_far,
+        live=True,
+        words="differs from brute force",
+    ),
+    "truncated-too-far": Control(
+        workload="truncate", mutant=mutants.truncated_too_far, words="begins with row version|log: "
+    ),
+    "deaths-published-late": Control(
+        workload="vacuum", mutant=mutants.deaths_published_late, words="the deaths of table"
+    ),
+    "kept-not-compacted": Control(
+        workload="rollback", mutant=mutants.kept_not_compacted, words="that are purged"
+    ),
+    "purged-past-a-snapshot": Control(
+        workload="snapshots", mutant=mutants.purged_past_a_snapshot, words="a snapshot has changed"
+    ),
+    "later-rows-seen": Control(
+        workload="snapshots", mutant=mutants.later_rows_seen, words="a snapshot has changed"
+    ),
+    "first-committer-ignored": Control(
+        workload=HISTORY,
+        mutant=mutants.first_committer_ignored,
+        words=r"\('(t|ring)', \d+\) changed at",
+    ),
+    "reads-ignored": Control(workload=HISTORY, mutant=mutants.reads_ignored, words="changed at"),
+    "checksums-ignored": Control(
+        workload=DAMAGE, mutant=mutants.checksums_ignored, words="a wrong answer"
+    ),
+    "refusals-take-numbers": Control(
+        workload=HISTORY, mutant=mutants.refusals_take_numbers, words=r"expected each from|log: \("
+    ),
 }
 
 
@@ -81,11 +122,16 @@ def run(text: str) -> Result:
 
 
 def caught(control: Control, seed: int) -> bool:
-    """Whether the victim itself fails, or an image of its disk is bad."""
+    """Whether what must be found is."""
+    return any(re.search(control.words, each) for each in found_of(control, seed))
+
+
+def found_of(control: Control, seed: int) -> list[str]:
+    """How the victim itself fails, or what is bad in an image of its disk."""
     if control.workload in CASES:
         campaign, case = CASES[control.workload]
         with control.mutant():
-            return bool(tried({campaign.name: campaign}, f"{campaign.name} {case} {seed}").found)
+            return tried({campaign.name: campaign}, f"{campaign.name} {case} {seed}").found
     made = workload(control.workload, seed)
     with scratch() as folder:
         before = prepared(made, folder)
@@ -93,11 +139,12 @@ def caught(control: Control, seed: int) -> bool:
             try:
                 operations = lived(made, folder)
             except Exception:  # noqa: BLE001 - that is one way to be caught
-                return True
+                return [traceback.format_exc()]
         if control.live:
-            return False
+            return []
         replay = Replay(made, before, operations, folder, f"{seed}", control.medium)
-        return replay.finds_something()
+        replay.finds_something()
+        return replay.result.found
 
 
 def run_syncs(seed: int, part: int) -> Result:

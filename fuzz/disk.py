@@ -12,8 +12,10 @@ Not modelled: rot, misdirected writes.
 """
 
 import random
+import shutil
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Literal, get_args
 
 from .trace import Operation
@@ -30,6 +32,20 @@ FATES: tuple[Fate, ...] = get_args(Fate)
 
 Image = dict[str, bytes]
 """The files of a folder by name."""
+
+
+def read_image(folder: Path) -> Image:
+    """The files of a folder, but SQLite's shared memory, which recovery makes anew."""
+    paths = (path for path in sorted(folder.iterdir()) if not path.name.endswith("-shm"))
+    return {path.name: path.read_bytes() for path in paths}
+
+
+def write_image(image: Image, folder: Path) -> None:
+    """A folder with these files and no others."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    for name, content in image.items():
+        (folder / name).write_bytes(content)
 
 
 @dataclass(frozen=True)

@@ -18,10 +18,10 @@ from centroidb.wal.blocking import substitute
 
 from . import native, victim
 from .case import Campaign, Result, scratch
-from .child import ENDED, Fate, run_child
+from .child import ENDED, Death, Fate, run_child
 from .inline import inline
 from .kills import fresh
-from .oracle import Bad, judged
+from .oracle import Bad, judged, recover
 from .workloads import SMALL_NAMES, Workload, workload
 
 KINDS = {
@@ -31,7 +31,9 @@ KINDS = {
 """Which operations, and what they may fail with."""
 PARTS = 6
 """A workload's operations are shared out among so many cases."""
-RECOVERED_ONE_IN = 3
+RECOVERED_ONE_IN = 2
+RESUMED_ONE_IN = 2
+"""Of those that are recovered."""
 
 
 def run(text: str) -> Result:
@@ -72,13 +74,21 @@ class Faults:
         reached = not death.said or not death.said[-1].startswith("unharmed")
         self.result.tried["faults"] += reached
         try:
-            if death.status != ENDED:
-                raise Bad(f"the process ended with {death.status}: {death.said[-1:]}")
-            again = self._chance.randrange(RECOVERED_ONE_IN) == 0
-            judged(self._made, self._home, death.said, again=again)
+            if not reached and "end" not in death.said:
+                raise Bad(f"it failed although nothing did: {death.said[-2:]}")
+            self._judge(death)
         except Exception as found:  # noqa: BLE001 - whatever is said about a fault is a defect
             self.result.found.append(f"operation {at}: {found!r}")
         return reached
+
+    def _judge(self, death: Death) -> None:
+        if death.status != ENDED:
+            raise Bad(f"the process ended with {death.status}: {death.said[-1:]}")
+        found = judged(self._made, self._home, death.said)
+        if found is not None and self._chance.randrange(RECOVERED_ONE_IN) == 0:
+            self.result.tried["of these recovered in full"] += 1
+            again = self._chance.randrange(RESUMED_ONE_IN) == 0
+            recover(self._home, found, again=again)
 
 
 @contextmanager

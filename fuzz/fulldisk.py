@@ -18,7 +18,7 @@ from pathlib import Path
 from . import victim
 from .case import Campaign, Result, scratch
 from .child import ENDED, Death, run_child
-from .oracle import Bad, judged
+from .oracle import Bad, judged, recover
 from .workloads import SMALL_NAMES, Workload, workload
 
 STEP_BYTES = 16_384
@@ -73,7 +73,9 @@ def _one(made: Workload, folder: Path, room_bytes: int, result: Result, *, again
 def _judge(made: Workload, after: Path, death: Death, *, again: bool) -> None:
     if death.status != ENDED:
         raise Bad(f"the process ended with {death.status}: {death.said[-1:]}")
-    judged(made, after, death.said, again=again)
+    found = judged(made, after, death.said)
+    if found is not None:
+        recover(after, found, again=again)
 
 
 @contextmanager

@@ -16,7 +16,7 @@ from pathlib import Path
 from . import failpoints, formats, native, victim
 from .case import Campaign, Result, scratch
 from .child import ENDED, Death, Fate, run_child
-from .oracle import Bad, judged
+from .oracle import Bad, judged, recover
 from .workloads import NAMES, Workload, workload
 
 MOMENTS = 2
@@ -90,7 +90,9 @@ class Kills:
     def _judge(self, death: Death, *, again: bool) -> None:
         if death.status not in (ENDED, -signal.SIGKILL):
             raise Bad(f"it ended with {death.status}: {death.said[-1:]}")
-        judged(self._made, self._home, death.said, again=again)
+        found = judged(self._made, self._home, death.said)
+        if found is not None:
+            recover(self._home, found, again=again)
 
 
 def fresh(before: Path, home: Path) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import trio
 
-from centroidb import Database, open_db
+from centroidb import CommitOutcomeUnknown, Database, open_db
 from centroidb.engine.index.distance import distances
 from centroidb.wal import log
 from centroidb.wal.blocking import substitute
@@ -40,6 +40,8 @@ class Expected:
         self._tasks: list[list[Step]] = []
         self._began: list[int] = []
         self._ended: list[int] = []
+        self._failures: dict[int, str] = {}
+        """How the last step of a task failed, by task."""
         self._state: State = settled({}, workload.before)
         self.may_be_missing = not workload.before
         """Whether there may be no file at all yet."""
@@ -55,9 +57,15 @@ class Expected:
             self._tasks = self._sessions[int(numbers[0])] if numbers else []
             self._began, self._ended = [0] * len(self._tasks), [0] * len(self._tasks)
         else:
-            task, number = map(int, numbers)
+            task, number, *failure = numbers
+            self._hear_of_step(word, int(task), int(number), failure)
+
+    def _hear_of_step(self, word: str, task: int, number: int, failure: list[str]) -> None:
+        self.may_be_missing = False
+        if word == "f":
+            self._failures[task] = " ".join(failure)
+        else:
             (self._began if word == "s" else self._ended)[task] = number + 1
-            self.may_be_missing = False
 
     def judge(self, found: State) -> None:
         """Bad unless all that was acknowledged is there, and nothing that was not begun."""
@@ -74,26 +82,35 @@ class Expected:
         mine = {item: number for item, number in found.items() if item in items}
         begun, ended = self._began[task], self._ended[task]
         before = settled(self._state, steps[:ended])
-        allowed = steps[ended].outcomes(before) if begun > ended else [before]
+        failure = self._failures.get(task)
+        allowed = left(steps[ended], before, failure) if begun > ended else [before]
         states = [{i: n for i, n in state.items() if i in items} for state in allowed]
         if mine not in states:
             raise Bad(
-                f"task {task}, {ended} steps acknowledged and {begun} begun: "
+                f"task {task}, {ended} steps acknowledged and {begun} begun, {failure}: "
                 f"{difference(states[0], mine)}"
             )
 
 
-def judged(made: Workload, folder: Path, said: Iterable[str], *, again: bool) -> None:
-    """Bad unless the folder holds what may be there after these words, and recovers."""
+def left(step: Step, before: State, failure: str | None) -> list[State]:
+    """What a step may leave that was not acknowledged; failure: as the victim said it."""
+    name, _, written = (failure or "").partition(" ")
+    if name in ("", CommitOutcomeUnknown.__name__):
+        return step.outcomes(before)
+    return step.after_failure(before, int(written))
+
+
+def judged(made: Workload, folder: Path, said: Iterable[str]) -> State | None:
+    """What the folder holds; Bad unless that may be there after these words."""
     expected = Expected(made)
     for word in said:
         expected.hear(word)
     found = look(folder)
     if found is not None:
         expected.judge(found)
-        recover(folder, found, again=again)
     elif not expected.may_be_missing:
         raise Bad("the file is gone")
+    return found
 
 
 def settled(state: State, steps: Iterable[Step]) -> State:

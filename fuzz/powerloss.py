@@ -8,7 +8,6 @@ recover   the product's own recovery, of a part of them; of a part of these once
 """
 
 import random
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,16 +19,14 @@ from tests.support.databases import SMALL
 
 from . import formats, native, trace, victim
 from .case import Campaign, Result, scratch
-from .disk import FATES, Disk, Fate, Image, Medium
+from .disk import FATES, Disk, Fate, Image, Medium, read_image, write_image
 from .oracle import Bad, Expected, look, recover
 from .steps import State
 from .trace import Operation
 from .workloads import NAMES, Workload, workload
 
-IMAGES = 1_800
-"""Of one case, about."""
-IMAGES_AN_OPERATION = 7
-"""Different ones, about."""
+IMAGES = 1_600
+"""Of one case, unless its operations leave fewer."""
 RECOVERED_ONE_IN = 9
 RESUMED_ONE_IN = 4
 """Of those that are recovered."""
@@ -67,19 +64,6 @@ def lived(made: Workload, folder: Path) -> list[Operation]:
     return trace.read(folder / "trace")
 
 
-def read_image(folder: Path) -> Image:
-    """The files of a folder."""
-    return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
-
-
-def write_image(image: Image, folder: Path) -> None:
-    """A folder with these files and no others."""
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir()
-    for name, content in image.items():
-        (folder / name).write_bytes(content)
-
-
 class Replay:
     """The images of one trace, and what is made of them."""
 
@@ -102,8 +86,7 @@ class Replay:
 
     def run(self) -> Result:
         """About `IMAGES` of them; every round draws other operations to lose the power after."""
-        share = IMAGES / (IMAGES_AN_OPERATION * len(self.operations))
-        for image, where in self.images(share=share):
+        for image, where in self.images(most=IMAGES):
             self._one(image, where)
         return self.result
 
@@ -128,15 +111,22 @@ class Replay:
         except Bad as bad:
             self.result.found.append(f"{where}: {bad!r}")
 
-    def images(self, since: int = 0, share: float = 1.0) -> Iterator[tuple[Image, str]]:
-        """The different images after so large a share of the operations, each with its place."""
+    def images(self, since: int = 0, most: int | None = None) -> Iterator[tuple[Image, str]]:
+        """The different images after the operations from `since` on, each with its place.
+
+        most: about so many, after some of the operations.
+        """
         seen: set[int] = set()
+        tried = 0
         for number, operation in enumerate(self.operations):
             if operation.kind == "m":
                 self._expected.hear(operation.data.decode())
             else:
                 self._disk.apply(operation)
+            left = len(self.operations) - number
+            share = 1.0 if most is None else share_of(left, most - len(seen), len(seen), tried)
             chosen = number >= since and self._chance.random() < share
+            tried += chosen
             for fate in FATES if chosen else ():
                 image = self._disk.image(fate, self._chance)
                 mark = hash(tuple(sorted(image.items())))
@@ -185,6 +175,12 @@ class Replay:
                 disk.apply(operation)
             fate: Fate = self._chance.choice(FATES)
             self._judge(disk.image(fate, self._chance))
+
+
+def share_of(operations: int, wanted: int, had: int, tried: int) -> float:
+    """The share of these operations that leaves so many images, as `tried` ones have left `had`."""
+    an_operation = had / tried if tried else len(FATES)
+    return wanted / (operations * max(an_operation, 1.0))
 
 
 def first_page_torn(image: Image) -> bool:

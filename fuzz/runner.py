@@ -102,10 +102,19 @@ def tried(campaigns: dict[str, Campaign], case: str) -> Result:
     logging.disable(logging.CRITICAL)
     warnings.simplefilter("ignore", RuntimeWarning)
     name, _, text = case.partition(" ")
+    before = descriptors()
     try:
-        return campaigns[name].run(text)
+        result = campaigns[name].run(text)
     except Exception:  # noqa: BLE001 - the harness itself must not fail either
-        return Result(found=[traceback.format_exc()])
+        result = Result(found=[traceback.format_exc()])
+    if left := descriptors() - before:
+        result.found.append(f"{left} descriptors were left open")
+    return result
+
+
+def descriptors() -> int:
+    """How many files the process has open."""
+    return len(os.listdir("/proc/self/fd"))  # noqa: PTH208 - a number, not paths
 
 
 def run(campaigns: dict[str, Campaign], cases: Iterator[str], until_s: float) -> Tally:

@@ -2,7 +2,7 @@
 
 The state of a database is a dict of what is in it: `t/17` -> the number of row 17's vector,
 `table t` -> 1, `index i` -> 1, `key k` -> 1 for an idempotency key.  A step that has not been
-acknowledged leaves one of its outcomes.
+acknowledged leaves one of its outcomes; one that failed with a typed error leaves what it said.
 """
 
 from abc import ABC, abstractmethod
@@ -15,10 +15,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from centroidb import Database, RebuildRejected
+from centroidb.engine.db.writing import ROW_OVERHEAD_BYTES
 from centroidb.engine.index.distance import distances
 from tests.model.world import require_by_recall
+from tests.support.databases import SMALL
 
 DIM = 6
+ROWS_A_COMMIT = SMALL.chunk_bytes // (4 * DIM + ROW_OVERHEAD_BYTES)
+"""A plain write of more rows is cut into commits of so many."""
 QUERY = 1 << 40
 """The numbers from here on are of vectors to search for, never of rows."""
 
@@ -43,6 +47,11 @@ def vectors(numbers: list[int]) -> NDArray[np.float32]:
     return np.array([vector(number) for number in numbers], np.float32).reshape(-1, DIM)
 
 
+def cuts(count: int) -> list[int]:
+    """How many of so many rows there may be after each commit of a plain write."""
+    return [*range(0, count, ROWS_A_COMMIT), count]
+
+
 class Step(ABC):
     """One call, awaited to its end."""
 
@@ -52,6 +61,10 @@ class Step(ABC):
 
     def outcomes(self, before: State) -> list[State]:
         """The states that a crash during it may leave; the last one is that of its end."""
+        return [before]
+
+    def after_failure(self, before: State, written: int) -> list[State]:  # noqa: ARG002 - of bulk
+        """The states that a typed error may leave which says that so many rows were written."""
         return [before]
 
     def touches(self) -> set[str]:
@@ -75,11 +88,15 @@ class Upsert(Step):
         return [{"number": number} for number in self.rows.values()]
 
     def outcomes(self, before: State) -> list[State]:
-        states, state = [before], dict(before)
-        for key, number in self.rows.items():
-            state = {**state, f"{self.table}/{key}": number}
-            states.append(state)
-        return states
+        return [self._after(before, count) for count in cuts(len(self.rows))]
+
+    def after_failure(self, before: State, written: int) -> list[State]:
+        return [self._after(before, written)]
+
+    def _after(self, before: State, count: int) -> State:
+        """The state with the first rows."""
+        first = list(self.rows.items())[:count]
+        return {**before, **{f"{self.table}/{key}": number for key, number in first}}
 
 
 @dataclass(frozen=True)
@@ -93,11 +110,15 @@ class Delete(Step):
         await (await database.table(self.table)).delete(list(self.keys))
 
     def outcomes(self, before: State) -> list[State]:
-        states = [before]
-        for key in self.keys:
-            gone = f"{self.table}/{key}"
-            states.append({item: n for item, n in states[-1].items() if item != gone})
-        return states
+        return [self._after(before, count) for count in cuts(len(self.keys))]
+
+    def after_failure(self, before: State, written: int) -> list[State]:
+        return [state for state in self.outcomes(before) if len(before) - len(state) == written]
+
+    def _after(self, before: State, count: int) -> State:
+        """The state without the first rows."""
+        gone = {f"{self.table}/{key}" for key in self.keys[:count]}
+        return {item: number for item, number in before.items() if item not in gone}
 
     def touches(self) -> set[str]:
         return {f"{self.table}/{key}" for key in self.keys}
@@ -180,6 +201,9 @@ class CreateIndex(Step):
 
     def outcomes(self, before: State) -> list[State]:
         return [before, {**before, f"index {self.index}": 1}]
+
+    def after_failure(self, before: State, written: int) -> list[State]:  # noqa: ARG002 - no rows
+        return self.outcomes(before)
 
 
 @dataclass(frozen=True)
@@ -284,6 +308,9 @@ class Look(Step):
         for step in self.during:
             states += step.outcomes(states[-1])[1:]
         return states
+
+    def after_failure(self, before: State, written: int) -> list[State]:  # noqa: ARG002 - of some
+        return self.outcomes(before)
 
     def touches(self) -> set[str]:
         return set().union(*(step.touches() for step in self.during))

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import trio
 
-from centroidb import ActorDied, CentroiDBError, Database, open_db
+from centroidb import ActorDied, CentroiDBError, Database, WriteResult, open_db
 from tests.support.databases import SMALL
 
 from . import formats
@@ -15,7 +15,8 @@ from .workloads import Workload
 FILE = "victim.db"
 
 Say = Callable[[str], None]
-"""Takes `s 2 17` (task 2 begins its step 17) and `a 2 17` (it was acknowledged)."""
+"""Takes `s 2 17` (task 2 begins its step 17), `a 2 17` (it was acknowledged), and
+`f 2 17 DiskFullError 0` (it failed so, and said that no rows were written)."""
 
 
 def prepare(workload: Workload, folder: Path) -> None:
@@ -47,5 +48,16 @@ async def _session(tasks: list[list[Step]], folder: Path, say: Say) -> None:
 async def _task(database: Database, task: int, steps: list[Step], say: Say) -> None:
     for number, step in enumerate(steps):
         say(f"s {task} {number}")
-        await step.do(database)
+        try:
+            await step.do(database)
+        except CentroiDBError as error:
+            say(f"f {task} {number} {failure(error)}")
+            raise
         say(f"a {task} {number}")
+
+
+def failure(error: CentroiDBError) -> str:
+    """What a typed error says: its name, and how many rows the call had written before it."""
+    done = error.written
+    rows = done.inserted + done.updated + done.deleted if isinstance(done, WriteResult) else 0
+    return f"{type(error).__name__} {rows}"

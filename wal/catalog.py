@@ -67,7 +67,7 @@ _TABLE = (
 def read_tables(connection: sqlite3.Connection) -> list[TableRow]:
     """All tables, dropped ones that still take space too."""
     found = []
-    for row in connection.execute(f"SELECT {_TABLE} FROM tables ORDER BY id"):
+    for row in connection.execute(f"SELECT {_TABLE} FROM tables ORDER BY id").fetchall():
         _require("table", _TABLE, row)
         fields = dict(zip(_TABLE.split(", "), row, strict=True))
         fields["sum"] = RowSum.from_bytes(fields["sum"])
@@ -137,7 +137,7 @@ _INDEX = "id, name, table_id, metric, parameters, active, created_lsn, dropped_l
 def read_indexes(connection: sqlite3.Connection) -> list[IndexRow]:
     """All indexes, dropped ones that still take space too."""
     found = []
-    for row in connection.execute(f"SELECT {_INDEX} FROM indexes ORDER BY id"):
+    for row in connection.execute(f"SELECT {_INDEX} FROM indexes ORDER BY id").fetchall():
         _require("index", _INDEX, row)
         fields = dict(zip(_INDEX.split(", "), row, strict=True))
         fields["table"] = fields.pop("table_id")
@@ -265,9 +265,8 @@ _GENERATION = (
 
 def read_generations(connection: sqlite3.Connection) -> list[GenerationRow]:
     """All generations, in the order they were begun."""
-    rows = connection.execute(f"SELECT {_GENERATION} FROM generations ORDER BY id")
     found = []
-    for row in rows.fetchall():
+    for row in connection.execute(f"SELECT {_GENERATION} FROM generations ORDER BY id").fetchall():
         _require("generation", _GENERATION, row)
         *fields, last, raw, text = row
         seal = Seal(last, RowSum.from_bytes(raw))
@@ -405,7 +404,7 @@ def end_builds(connection: sqlite3.Connection, index: IndexId) -> None:
 def read_jobs(connection: sqlite3.Connection) -> list[JobRow]:
     """All jobs, oldest first."""
     found = []
-    for row in connection.execute(f"SELECT {_JOB} FROM jobs ORDER BY id"):
+    for row in connection.execute(f"SELECT {_JOB} FROM jobs ORDER BY id").fetchall():
         _require("job", _JOB, row)
         fields = dict(zip(_JOB.split(", "), row, strict=True))
         fields["index"] = fields.pop("index_id")

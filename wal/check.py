@@ -124,7 +124,7 @@ def _live_vids(
 ) -> NDArray[np.int64]:
     """The versions that keys point to, ascending."""
     t = int(table.id)
-    stored = connection.execute(f"SELECT vid FROM live_{t}")
+    stored = connection.execute(f"SELECT vid FROM live_{t}").fetchall()
     vids = integers(f"table {table.name!r}: its keys", (vid for (vid,) in stored))
     (mismatched,) = connection.execute(
         f"SELECT count(*) FROM live_{t} l JOIN rows_{t} r ON r.vid = l.vid WHERE r.key != l.key"

@@ -4,6 +4,9 @@
     readers   a pool; `query_only`, a read transaction only for one call
     foreign   a read-only open from another process: one read transaction a call
 
+A cursor is never given a name where an error may be raised: the error's traceback would hold
+it, and SQLite keeps the file of a closed connection open as long as one of its cursors lives.
+
 SQLite before 3.51.3 can lose commits when two connections write or checkpoint
 at the same instant; one writer that is also the one checkpointer is out of its
 reach.
@@ -47,7 +50,11 @@ def connect(path: str, access: Access) -> sqlite3.Connection:
             timeout=_BUSY_TIMEOUT_S,
             cached_statements=_CACHED_STATEMENTS,
         )
-        _harden(connection)
+        try:
+            _harden(connection)
+        except BaseException:
+            connection.close()
+            raise
     return connection
 
 

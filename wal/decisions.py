@@ -49,12 +49,10 @@ def append(
 
 def read(connection: sqlite3.Connection) -> list[DecisionRow]:
     """All decisions, newest first."""
-    return [
-        _row(fields)
-        for fields in connection.execute(
-            "SELECT id, time_ns, index_id, action, reasons FROM decisions ORDER BY id DESC"
-        )
-    ]
+    stored = connection.execute(
+        "SELECT id, time_ns, index_id, action, reasons FROM decisions ORDER BY id DESC"
+    ).fetchall()
+    return [_row(fields) for fields in stored]
 
 
 def last(connection: sqlite3.Connection, index: IndexId) -> DecisionRow | None:

@@ -105,11 +105,10 @@ def read(
     connection: sqlite3.Connection, after: Lsn, until: Lsn, table: TableId | None = None
 ) -> Iterator[tuple[Record, int]]:
     """The records with `after` < lsn <= `until`, in order, each with its stored crc."""
-    rows = connection.execute(
-        f"SELECT {_COLUMNS} FROM wal WHERE lsn > ? AND lsn <= ? ORDER BY lsn, seq", (after, until)
-    )
     kinds = (int, int, int, str, int, int, int, int, int, bytes)
-    for row in rows:
+    for row in connection.execute(
+        f"SELECT {_COLUMNS} FROM wal WHERE lsn > ? AND lsn <= ? ORDER BY lsn, seq", (after, until)
+    ):
         require(f"log: the record {row[:2]}", row, kinds)
         lsn, seq, of_table, kind, first_vid, count, rows_crc, time_ns, crc, ended = row
         if table is None or of_table == table:

@@ -206,11 +206,12 @@ def fetch(
     """These versions; CorruptError when one is missing or is not as it was written."""
     found: dict[int, StoredRow] = {}
     for some in parts(vids, KEYS_A_STATEMENT):
-        for vid, key, payload, vector, crc in connection.execute(
+        stored = connection.execute(
             f"SELECT vid, key, payload, vector, crc FROM rows_{table.id:d} "
             f"WHERE vid IN ({_marks(len(some))})",
             some,
-        ):
+        ).fetchall()
+        for vid, key, payload, vector, crc in stored:
             if not _whole(key, payload, vector) or row_crc(key, payload, vector) != crc:
                 raise CorruptError(
                     f"table {table.name!r}: the row with key {key!r} does not match its checksum"

@@ -175,7 +175,8 @@ def schema_of(connection: sqlite3.Connection) -> Schema:
     name that only SQLite gives. Nothing of the file but its schema is read.
     """
     found: Schema = {}
-    for kind, name, sql in connection.execute("SELECT type, name, sql FROM sqlite_schema"):
+    entries = connection.execute("SELECT type, name, sql FROM sqlite_schema").fetchall()
+    for kind, name, sql in entries:
         if (kind == "index" and sql is None) or (kind == "table" and name in _OWN):
             continue
         strange = kind not in ("table", "index") or str(name).lower().startswith("sqlite_")

@@ -98,12 +98,11 @@ def references(
     connection: sqlite3.Connection, generation: GenerationId, sealed: SegmentId
 ) -> list[SegmentRef]:
     """The segments of a generation up to `sealed`, by partition, oldest first."""
-    rows = connection.execute(
+    found = connection.execute(
         "SELECT id, centroid, n, bytes FROM partitions WHERE generation = ? AND id <= ? "
         "ORDER BY centroid, id",
         (generation, sealed),
-    )
-    found = rows.fetchall()
+    ).fetchall()
     for row in found:
         require(f"generation {generation}: a segment", row, (int, int, int, int))
     return [SegmentRef(*row) for row in found]

@@ -1,4 +1,7 @@
-"""Every public call, by name: what it needs, and the call itself within `scene.cut()`."""
+"""Every public call, by name: what it needs, and the call itself within `scene.cut()`.
+
+A name with a colon is another way to make the call that is before it.
+"""
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -9,7 +12,7 @@ from tests.model.world import require_by_recall
 
 from ..histories.attempt import EVERY, put
 from ..oracle import Bad
-from ..steps import CROWDED, DIM, QUERY, vector
+from ..steps import CROWDED, DIM, QUERY, ROWS_A_COMMIT, vector
 from .scene import INDEX, ROWS, TABLE, Scene
 
 Call = Callable[[Scene], Awaitable[None]]
@@ -129,6 +132,23 @@ async def _(scene: Scene) -> None:
     table, rows = await scene.table(), scene.written()
     with scene.cut():
         await put(table, rows)
+
+
+@call("Table.upsert:many")
+async def _(scene: Scene) -> None:
+    """Cut into commits in order."""
+    table, rows = await scene.table(), scene.written(ROWS_A_COMMIT * 2 + 1)
+    with scene.cut():
+        await put(table, rows)
+
+
+@call("Table.upsert:held")
+async def _(scene: Scene) -> None:
+    """Others have gone before, at the brake of a build that catches up."""
+    table, rows = await scene.table(), scene.written()
+    async with scene.braked():
+        with scene.cut():
+            await put(table, rows)
 
 
 async def _to_insert(scene: Scene, table: Table) -> dict[int, int]:

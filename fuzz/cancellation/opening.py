@@ -7,10 +7,9 @@ import trio
 from centroidb import open_db
 from tests.support.databases import SMALL
 
-from ..disk import Image
+from ..disk import Image, read_image, write_image
 from ..histories.attempt import put
 from ..oracle import Bad, look, recover
-from ..powerloss import read_image, write_image
 from ..steps import State
 from ..victim import FILE
 from .scene import INDEX, ROWS, TABLE, Scene, Turns

@@ -6,8 +6,8 @@ then    the rows are those before the call or those after it, and stay so
         the next call works, and an index answers what measuring all rows answers
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -15,12 +15,13 @@ import trio
 from trio.testing import wait_all_tasks_blocked
 
 from centroidb import Database, Index, Table
+from centroidb.engine.actors.brake import Brake
 from centroidb.engine.actors.state import State
 from tests.support.leftovers import leftovers
 
 from ..histories.attempt import EVERY, put, rows_in
 from ..oracle import Bad
-from ..steps import QUERY, vector
+from ..steps import QUERY, cuts, vector
 
 TABLE, INDEX = "t", "i"
 ROWS = 40
@@ -28,6 +29,8 @@ BESIDE = 1_000
 """From here on keys are of the writer beside."""
 K = 8
 SWEPT_WITHIN_S = 5.0
+HELD_ROWS_PER_S = 10.0
+"""Of a writer at a brake."""
 
 
 class Turns(trio.abc.Instrument):
@@ -70,6 +73,8 @@ class Scene:
     """Vector numbers by key, as they must be."""
     after: dict[int, int] | None = None
     """As they are once the call has been made, if it writes."""
+    steps: list[dict[int, int]] = field(default_factory=list)
+    """As they may be after each of its commits."""
     cut_after: int = 0
     """Turns."""
     in_time: bool = True
@@ -126,11 +131,30 @@ class Scene:
         """Its index."""
         return await self.database.index(INDEX)
 
-    def written(self) -> dict[int, int]:
-        """Rows that the call writes: some new, some again, with numbers of their own."""
-        first, self._number = self._number, self._number + 3
+    @asynccontextmanager
+    async def braked(self) -> AsyncIterator[None]:
+        """Whoever writes to the table has to wait a while."""
+        supervisor = self.owner._source.supervisor()
+        brake = Brake((await self.table())._id)
+        brake.slow_to(HELD_ROWS_PER_S)
+        await brake.wait(1)
+        supervisor.state.brakes.add(brake)
+        try:
+            yield
+        finally:
+            brake.release()
+            supervisor.state.brakes.discard(brake)
+
+    def written(self, more: int = 0) -> dict[int, int]:
+        """Rows that the call writes: some new, some again, with numbers of their own.
+
+        more: so many others that are there, which makes several commits of it.
+        """
+        first, self._number = self._number, self._number + 3 + more
         rows = {1: first, 2: first + 1, ROWS + first % 7: first + 2}
-        self.after = {**self.rows, **rows}
+        rows |= {3 + at: first + 3 + at for at in range(more)}
+        self.steps = [{**self.rows, **dict(list(rows.items())[:end])} for end in cuts(len(rows))]
+        self.after = self.steps[-1]
         return rows
 
     def deleted(self) -> list[int]:
@@ -146,10 +170,10 @@ class Scene:
         seen = await self._seen()
         if seen != at_once:
             raise Bad(f"rows came after the call had ended: {seen.keys() ^ at_once.keys()}")
-        allowed = [self.rows] if self.after is None else [self.rows, self.after]
+        allowed = [self.rows] if self.after is None else [self.rows, *self.steps, self.after]
         if seen not in (allowed if self.cut_off else allowed[-1:]):
             raise Bad(f"the rows are neither those before nor those after: {seen}")
-        self.rows, self.after = seen, None
+        self.rows, self.steps, self.after = seen, [], None
         with trio.move_on_after(SWEPT_WITHIN_S):
             while self.held():  # noqa: ASYNC110 - a sweep looks again in a moment
                 await trio.sleep(0.001)

@@ -4,8 +4,9 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from ..disk import Image
 from .places import CHECKED, HEADER_BYTES, PAGE, Span, places
-from .victims import FILE, Image, Victim
+from .victims import FILE, Victim
 
 SECTOR = 512
 WAL = f"{FILE}-wal"

@@ -19,15 +19,17 @@ from pathlib import Path
 
 import trio
 
-from centroidb import CentroiDBError, NotFoundError, StorageError, open_db
+from centroidb import InputError, NotFoundError, RetryError, open_db
 from centroidb.wal.blocking import substitute
 from tests.support.databases import SMALL
 
 from ..case import Campaign, Result, scratch
+from ..disk import Image, read_image
 from ..inline import inline
+from ..oracle import Bad
 from .campaign import HANG_S, bounded_memory
-from .reading import Answers, never, read
-from .victims import FILE, Image, image, vectors, victim, write
+from .reading import Answers, never, read, refused
+from .victims import FILE, vectors, victim, write
 
 BUSY_MAX_S = 1.0
 """Of processor time, for one open and all questions."""
@@ -79,7 +81,7 @@ SCRIPTS = {
     "payload-deep": CRC_OF_DEEP,
     "payload-no-json": "UPDATE rows_1 SET payload = 'no', crc = crc_of(key, 'no', vector)",
     "key-no-text": "UPDATE rows_2 SET key = CAST(x'ff61' AS TEXT) WHERE vid = 3",
-    "name-no-text": "UPDATE tables SET name = CAST(x'ff61' AS TEXT)",
+    "name-no-text": "UPDATE tables SET name = CAST(x'ff61' AS TEXT) WHERE id = 2",
     "nan": "UPDATE rows_1 SET vector = nan(), crc = crc_of(key, payload, nan())",
     "infinite": "UPDATE rows_1 SET vector = huge(), crc = crc_of(key, payload, huge())",
     "vector-short": "UPDATE rows_1 SET vector = x'00', crc = crc_of(key, payload, x'00')",
@@ -88,7 +90,6 @@ SCRIPTS = {
     "captured-huge": "UPDATE query_samples SET vector = zeroblob(10 << 20)",
     "captured-short": "UPDATE query_samples SET vector = x'00'",
     "captured-nan": "UPDATE query_samples SET vector = nan()",
-    "slices": "UPDATE slices SET data = zeroblob(10)",
     "cycle": "UPDATE indexes SET active = id; UPDATE generations SET index_id = id",
     "state": "UPDATE generations SET state = 'nothing'",
     "time": "UPDATE commits SET time_ns = -(1 << 62); UPDATE jobs SET started_ns = 1 << 62",
@@ -150,7 +151,10 @@ def run(text: str) -> Result:
     with scratch() as folder, substitute(inline):
         home = folder / "victim"
         whole = victim("closed", 1).now
-        right = trio.run(read, write(whole, home)).answers
+        reading = trio.run(read, write(whole, home))
+        if reading.said:
+            raise Bad(f"the whole file is refused: {reading.said}")
+        right = reading.answers
         for number in range(FILES if what == "catalog" else 1):
             files = _made(what, name, whole, home, chance)
             if files is not None and files != whole:
@@ -176,7 +180,7 @@ def _made(what: str, name: str, whole: Image, home: Path, chance: random.Random)
             values = {"deep": DEEP} if ":deep" in statement else {}
             with suppress(sqlite3.IntegrityError):
                 connection.execute(statement, values)
-    return image(home)
+    return read_image(home)
 
 
 def _absurd(chance: random.Random) -> str:
@@ -220,7 +224,7 @@ class Trial:
             path = write(self._files, self._home)
             began_s = time.process_time()
             try:
-                with bounded_memory(MEMORY_BYTES), suppress(StorageError):
+                with bounded_memory(MEMORY_BYTES), refused():
                     trio.run(step, path)
             except Exception:  # noqa: BLE001 - whatever is not typed is a defect
                 found.append(f"{step.__name__}: {traceback.format_exc()}")
@@ -231,7 +235,7 @@ class Trial:
             result.tried["opens of hostile files"] += 1
         if self._wrong and not self._told:
             found.append(f"a wrong answer, and check does not tell: {self._wrong}")
-        if self._name in UNTOUCHED and image(self._home) != self._files:
+        if self._name in UNTOUCHED and read_image(self._home) != self._files:
             found.append("a refused file has changed")
         return found
 
@@ -244,12 +248,12 @@ class Trial:
     async def _check(self, path: Path) -> None:
         self._told = True
         async with open_db(path, read_only=True) as database:
-            with suppress(StorageError):
+            with refused():
                 await database.jobs()
-            with suppress(StorageError):
+            with refused():
                 await database.decisions()
             for index in await database.indexes():
-                with suppress(StorageError, NotFoundError):
+                with refused(), suppress(NotFoundError):
                     await index.statistics()
             self._told = bool((await database.check()).errors)
 
@@ -258,7 +262,7 @@ class Trial:
             pass
 
     async def _own(self, path: Path) -> None:
-        with suppress(CentroiDBError):
+        with suppress(InputError, RetryError), refused():
             async with open_db(path, limits=SMALL, mode="open") as database:
                 table = await database.table("ints")
                 await table.upsert([5], vectors(1, 5))

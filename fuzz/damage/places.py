@@ -9,10 +9,14 @@ import struct
 from collections.abc import Iterator
 from contextlib import closing
 
-from .victims import FILE, Image
+from ..disk import Image
+from .victims import FILE
 
 PAGE = 16_384
 HEADER_BYTES = 100
+WAL_HEADER_BYTES = 32
+FRAME_BYTES = 24
+"""What stands before the page of a frame of the WAL."""
 
 Span = tuple[int, int]
 """The first byte and the one after the last."""
@@ -76,3 +80,18 @@ def _tree(raw: bytes, root: int) -> Iterator[int]:
     offsets = struct.unpack_from(f">{cells}H", raw, head + 12)
     for at in (*(start + offset for offset in offsets), head + 8):
         yield from _tree(raw, struct.unpack_from(">I", raw, at)[0])
+
+
+def commits(wal: bytes) -> list[int]:
+    """Where SQLite's WAL may be cut: at its beginning, and after each frame that ends a commit.
+
+    A frame says in its second word how large the file is after its commit, else 0; frames of an
+    earlier life of the WAL have other salts.  (SQLite, "The WAL File Format".)
+    """
+    found = [0]
+    frame_bytes = FRAME_BYTES + PAGE
+    for start in range(WAL_HEADER_BYTES, len(wal) - frame_bytes + 1, frame_bytes):
+        pages, salts = struct.unpack_from(">4xI8s", wal, start)
+        if salts == wal[16:24] and pages:
+            found.append(start + frame_bytes)
+    return found

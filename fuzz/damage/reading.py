@@ -1,7 +1,8 @@
 """All that a file answers: every row, and searches through every index and without one."""
 
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -40,14 +41,27 @@ class Reading:
         if not what.startswith("rows") and self.skips():
             return
         self.asked[what.split()[0]] += 1
-        try:
-            self.answers[what] = await question()
-        except NotFoundError as error:
-            self.answers[what] = repr(error)
-        except ActorDied:
-            raise
-        except StorageError as error:
-            self.said[type(error).__name__] += 1
+        with refused(self.say):
+            try:
+                self.answers[what] = await question()
+            except NotFoundError as error:
+                self.answers[what] = repr(error)
+
+    def say(self, error: str) -> None:
+        """A typed error came."""
+        self.said[error] += 1
+
+
+@contextmanager
+def refused(note: Callable[[str], None] = lambda _: None) -> Iterator[None]:
+    """A damaged file may be refused with a typed error; `note` gets its name, or MemoryError."""
+    try:
+        yield
+    except ActorDied:
+        raise
+    except StorageError as error:
+        told = error.__cause__ if isinstance(error.__cause__, MemoryError) else error
+        note(type(told).__name__)
 
 
 def never() -> bool:
@@ -58,11 +72,9 @@ def never() -> bool:
 async def read(path: Path, skips: Callable[[], bool] = never, **options: Any) -> Reading:
     """Ask the file everything, but for what is left out."""
     reading = Reading(skips=skips)
-    try:
+    with refused(reading.say):
         async with open_db(path, limits=SMALL, on_open="keep", mode="open", **options) as database:
             await ask_all(database, reading)
-    except StorageError as error:
-        reading.said[type(error).__name__] += 1
     return reading
 
 

@@ -8,7 +8,6 @@ older           the same file as it was before the last commits, for pages that 
 """
 
 import itertools
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -26,6 +25,7 @@ from centroidb.wal.blocking import substitute
 from tests.support.databases import SMALL
 
 from ..case import scratch
+from ..disk import Image, read_image, write_image
 from ..inline import inline
 
 FILE = "victim.db"
@@ -33,9 +33,6 @@ DIM = 16
 ROWS = 120
 QUERIES = 2
 KINDS = ("closed", "killed")
-
-Image = dict[str, bytes]
-"""The files of a folder by their names."""
 
 
 @dataclass(frozen=True)
@@ -85,30 +82,18 @@ async def _made(folder: Path, kind: str, seed: int) -> Victim:
     path = folder / FILE
     async with open_db(path, limits=SMALL) as database:
         await _fill(database, seed)
-    before = image(folder)
+    before = read_image(folder)
     async with open_db(path, limits=SMALL, on_open="keep") as database:
         await _change(database, seed)
         if kind == "killed":
             await _cut_short(database)
-            return Victim(image(folder), before)
-    return Victim(image(folder), before)
-
-
-def image(folder: Path) -> Image:
-    """The files of a folder, but the index of the WAL, which SQLite makes anew."""
-    return {
-        path.name: path.read_bytes()
-        for path in sorted(folder.iterdir())
-        if not path.name.endswith("-shm")
-    }
+            return Victim(read_image(folder), before)
+    return Victim(read_image(folder), before)
 
 
 def write(files: Image, folder: Path) -> Path:
     """A folder with these files and no others; the path of the database in it."""
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir()
-    for name, content in files.items():
-        (folder / name).write_bytes(content)
+    write_image(files, folder)
     return folder / FILE
 
 

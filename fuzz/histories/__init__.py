@@ -10,31 +10,33 @@ runs them as they come.
 """
 
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AsyncExitStack
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import trio
 
 from centroidb import open_db
-from centroidb.wal.blocking import substitute
+from centroidb.wal.blocking import Seam, substitute
 from tests.model.seam import inline
 from tests.support.databases import SMALL
 
 from ..case import Campaign, Result, scratch
 from ..oracle import Bad
-from ..simulation.world import world
+from ..simulation.world import World, world
 from .beside import beside
 from .checker import check
-from .history import History
-from .players import RING, begun, look, look_from, one_ring, upheave, write
+from .history import WRITERS, History
+from .players import RING, UPHEAVALS_MIN, begun, look, look_from, one_ring, upheave, write
 
-WRITERS, READERS = 4, 2
+READERS = 2
 CALLS = 15
 """Of a writer."""
 INLINE, THREADS = 30, 8
 """Seeds in a round."""
+WORK_S = 0.002
 HANGS_AFTER_S = 250.0
 """By the clock of the world, which in a simulation moves on only when nobody can."""
 
@@ -45,7 +47,7 @@ def run(text: str) -> Result:
     result = Result()
     with scratch() as folder:
         if how == "inline":
-            with world(seed) as made, substitute(inline(int(seed))):
+            with world(seed) as made, substitute(taking_time(made, inline(int(seed)))):
                 history = trio.run(partial(play, folder, seed, others=False), clock=made.clock)
         else:
             history = trio.run(partial(play, folder, seed, others=True))
@@ -57,7 +59,18 @@ def run(text: str) -> Result:
     result.tried["commits"] += len(history.commits)
     result.tried["refusals"] += len(history.refusals)
     result.tried["readings"] += len(history.sights) + len(history.findings)
+    result.tried["upheavals"] += history.upheavals
     return result
+
+
+def taking_time(made: World, run: Seam) -> Seam:
+    """Each piece of work takes a while by the clock of the world, or who waits waits for ever."""
+
+    async def taking(work: Callable[[], Any]) -> Any:
+        made.clock.jump(WORK_S)
+        return await run(work)
+
+    return taking
 
 
 async def play(folder: Path, seed: str, *, others: bool) -> History:
@@ -94,4 +107,15 @@ def cases(number: int) -> Iterator[str]:
     yield from (f"threads {seed}" for seed in range((number - 1) * THREADS, number * THREADS))
 
 
-CAMPAIGN = Campaign("histories", cases, run, {"histories": INLINE + THREADS})
+CAMPAIGN = Campaign(
+    "histories",
+    cases,
+    run,
+    {
+        "histories": INLINE + THREADS,
+        "commits": 1_500,
+        "refusals": 500,
+        "readings": 8_000,
+        "upheavals": UPHEAVALS_MIN * (INLINE + THREADS),
+    },
+)

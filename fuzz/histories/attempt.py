@@ -7,7 +7,7 @@ from typing import Any
 from centroidb import ConflictError, Database, Transaction
 
 from ..steps import QUERY, vector, vectors
-from .history import Finding, History, Item, Reads, Refusal, Sight, Wish
+from .history import Finding, History, Item, Reads, Sight, Wish
 
 EVERY = 1_000
 """Partitions to probe: all."""
@@ -86,7 +86,7 @@ async def attempt(
             made = Attempt(history, transaction, before)
             yield made
     except ConflictError as error:
-        history.refusals.append(Refusal(made.wish(serializable=serializable), str(error)))
+        history.refuse(made.wish(serializable=serializable), str(error))
         return
     if made.writes:
         assert transaction.result is not None

@@ -70,9 +70,10 @@ class Replay:
                 raise Bad(f"LSN {commit.lsn}: {thing} changed at {lsn}, after {wish.snapshot}")
 
     def judge_refusal(self, refusal: Refusal) -> None:
-        """That somebody was before it."""
-        if next(self._in_its_way(refusal.wish), None) is None:
-            raise Bad(f"refused for no reason: {refusal.why}")
+        """That somebody was before it, whose commit was under way by then."""
+        lsns = [lsn for _, lsn in self._in_its_way(refusal.wish)]
+        if min(lsns, default=refusal.latest + 1) > refusal.latest:
+            raise Bad(f"refused for no reason: {refusal.why}; changes came at {lsns}")
 
     def _in_its_way(self, wish: Wish) -> Iterator[tuple[Item | str, int]]:
         """What it relies on, and when that first changed after its snapshot."""

@@ -10,6 +10,8 @@ An item is a table and a key; a row is the number of its vector, or None where t
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+WRITERS = 4
+
 Item = tuple[str, int]
 Rows = Mapping[int, int]
 """Vector numbers by key."""
@@ -48,6 +50,8 @@ class Refusal:
 
     wish: Wish
     why: str
+    latest: int
+    """No commit can have a higher LSN by then: what was known, and one of each other writer."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,6 +97,8 @@ class History:
     findings: list[Finding] = field(default_factory=list)
     known: int = 0
     """The last LSN that was acknowledged to anybody."""
+    upheavals: int = 0
+    """Builds, folds and the like that came to their end meanwhile."""
 
     def __post_init__(self) -> None:
         self.known = self.first
@@ -101,3 +107,7 @@ class History:
         """A commit was acknowledged."""
         self.commits.append(Commit(lsn, wish))
         self.known = max(self.known, lsn)
+
+    def refuse(self, wish: Wish, why: str) -> None:
+        """A commit was refused."""
+        self.refusals.append(Refusal(wish, why, self.known + WRITERS - 1))

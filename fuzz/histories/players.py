@@ -28,6 +28,8 @@ STEPS_MAX = 5
 """Of a transaction."""
 LOOKS_MAX = 4
 """Through one snapshot."""
+UPHEAVALS_MIN = 4
+"""Of a history."""
 
 
 @dataclass
@@ -75,8 +77,10 @@ class Writer:
         self._chance = chance
 
     async def play(self, calls: int) -> None:
-        """So many calls."""
-        for _ in range(calls):
+        """So many calls, and more until there were some upheavals."""
+        for number in itertools.count():
+            if number >= calls and self._game.history.upheavals >= UPHEAVALS_MIN:
+                return
             await self._chance.choice([self._write, self._exchange, *[self._transact] * 3])()
 
     def _keys(self) -> list[int]:
@@ -164,6 +168,7 @@ async def upheave(game: Game, chance: random.Random) -> None:
             await chance.choice(UPHEAVALS)(game.database, chance.choice((TABLE, RING)))
         except RebuildRejected as rejection:
             require_by_recall(rejection)
+        game.history.upheavals += 1
 
 
 async def write(game: Game, chances: list[random.Random], calls: int) -> None:

@@ -21,12 +21,10 @@ from tests.model.seam import inline
 
 from .. import victim
 from ..case import Campaign, Result, scratch
-from ..disk import Image
-from ..oracle import Bad, look, recover, settled
-from ..powerloss import read_image, write_image
+from ..disk import Image, read_image, write_image
+from ..oracle import look, recover, settled
 from ..steps import State, Step
 from ..workloads import workload
-from . import life as lives
 from .life import Life
 from .program import drawn
 from .world import World, world
@@ -40,7 +38,6 @@ BASES = ("crud", "transactions", "fold", "ddl", "create")
 
 def run(text: str) -> Result:
     """`<seed>`."""
-    lives.quiet()
     result = Result()
     histories = [_lived(text, result)]
     if int(text) % TWICE_ONE_IN == 0:
@@ -100,15 +97,12 @@ def _live(
     home = folder / "home"
     for number in range(1, made.chance.randint(1, LIVES) + 1):
         write_image(image, home)
-        before = lives.descriptors()
         life = Life(made, folder, image, state, drawn(made.chance, state, number))
         try:
             image, belief = life.live()
         finally:
             history += life.history
         _count(life, result)
-        if lives.descriptors() != before:
-            raise Bad(f"{lives.descriptors() - before} descriptors were left open")
         write_image(image, home)
         state = look(home) or {}
         belief.judge(state)
@@ -122,6 +116,9 @@ def _count(life: Life, result: Result) -> None:
     result.tried["crashes"] += life.crashed
     result.tried["lives with a failing disk"] += life.faulty
     result.tried["cancelled steps"] += life.cancelled
+    result.tried["acknowledged steps"] += life.ended["a"]
+    result.tried["failed steps"] += life.ended["f"]
+    result.tried["refused steps"] += life.ended["r"]
 
 
 @cache

@@ -3,7 +3,8 @@
     s 0 3        task 0 begins its step 3         every outcome of it may be there
     a 0 3        it was acknowledged              its last outcome is
     r 0 3        it was refused                   nothing has changed
-    u 0 3        it failed or was cancelled       every outcome of it may be there, for good
+    u 0 3        it was cancelled                 every outcome of it may be there, for good
+    f 0 3 E 7    it failed with E after 7 rows    what that says
     v 0 t {...}  task 0 saw these rows of t       whatever differs from them is not the case
 
 Each task has things of its own, so there is one list of possible states for each.
@@ -11,7 +12,7 @@ Each task has things of its own, so there is one list of possible states for eac
 
 import json
 
-from ..oracle import Bad, difference, touched
+from ..oracle import Bad, difference, left, touched
 from ..steps import DropTable, Look, State, Step
 
 POSSIBLE_MAX = 4_000
@@ -37,28 +38,32 @@ class Belief:
             self._see(task, table, json.loads(rows))
         elif word == "s":
             self._running[task] = self._tasks[task][int(rest)]
-        elif word in ("a", "r", "u"):
-            step, self._running[task] = self._tasks[task][int(rest)], None
-            self._possible[task] = self._after(self._possible[task], step, word)
+        elif word in ("a", "r", "u", "f"):
+            number, _, failure = rest.partition(" ")
+            step, self._running[task] = self._tasks[task][int(number)], None
+            self._possible[task] = self._after(self._possible[task], step, word, failure)
 
-    def _after(self, before: list[State], step: Step, word: str) -> list[State]:
+    def _after(
+        self, before: list[State], step: Step, word: str, failure: str | None = None
+    ) -> list[State]:
         if word == "r" and not isinstance(step, Look):  # a Look is refused by a step within it
             return before
-        first = -1 if word == "a" else 0
-        return _different([each for state in before for each in step.outcomes(state)[first:]])
+        if word == "a":
+            return _different([step.outcomes(state)[-1] for state in before])
+        return _different([each for state in before for each in left(step, state, failure)])
 
     def _see(self, task: int, table: str, rows: dict[str, int]) -> None:
         prefix = f"{table}/"
         seen = _of({f"{table}/{key}": number for key, number in rows.items()}, self._items[task])
-        left = [
+        so = [
             state
             for state in self._possible[task]
             if {item: n for item, n in state.items() if item.startswith(prefix)} == seen
         ]
-        if not left:
+        if not so:
             wrong = difference(self._possible[task][-1], seen)
             raise Bad(f"task {task} sees in {table} what can not be: {wrong}")
-        self._possible[task] = left
+        self._possible[task] = so
 
     def judge(self, found: State) -> None:
         """Bad unless this is one of the possible states."""
@@ -88,7 +93,7 @@ def _of(state: State, items: set[str]) -> State:
 
 
 def _different(states: list[State]) -> list[State]:
-    """Each once, the last ones if there are very many."""
+    """Each once."""
     unique = {tuple(sorted(state.items())): state for state in states}
     assert len(unique) <= POSSIBLE_MAX, "a program with too many ways to end"
     return list(unique.values())

@@ -6,8 +6,7 @@ session is, or the power is lost while some piece of work is done.
 
 import errno
 import json
-import logging
-import os
+from collections import Counter
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
@@ -23,11 +22,11 @@ from tests.model.seam import PAUSES
 from tests.support.databases import SMALL
 
 from .. import native, trace
-from ..disk import FATES, Disk, Fate, Image
+from ..disk import FATES, Disk, Fate, Image, read_image
 from ..oracle import Bad
 from ..steps import State, Step
 from ..trace import Operation
-from ..victim import FILE
+from ..victim import FILE, failure
 from .belief import Belief
 from .program import Ask
 from .world import World
@@ -63,6 +62,8 @@ class Life:
     ) -> None:
         self.history: list[Any] = []
         """Every turn of a task, every word, every file operation."""
+        self.ended: Counter[str] = Counter()
+        """How many steps ended in which way, by the word for it."""
         self.cancelled = 0
         self.crashed = False
         self.faulty = False
@@ -99,7 +100,7 @@ class Life:
         self.history += operations
         if self.crashed:
             return self._lost(operations)
-        return {path.name: path.read_bytes() for path in _files(self._home)}, self._belief
+        return read_image(self._home), self._belief
 
     def _fault(self) -> AbstractContextManager[None]:
         chance = self._world.chance
@@ -167,8 +168,10 @@ class Life:
                     word = await self._step(database, task, step)
                 finally:
                     del self._steps[task]
-            self._say(f"{'u' if scope.cancelled_caught else word} {task} {number}")
-            if not scope.cancelled_caught and word == "u":
+            word, _, how = ("u" if scope.cancelled_caught else word).partition(" ")
+            self._say(f"{word} {task} {number} {how}".rstrip())
+            self.ended[word] += 1
+            if word == "f":
                 return
 
     async def _step(self, database: Database, task: int, step: Step) -> str:
@@ -178,11 +181,13 @@ class Life:
                 await step.ask(database, partial(self._saw, task), self._answered)
             else:
                 await step.do(database)
-        except InputError:
+        except InputError as error:
+            if task < len(self._tasks) - 1 and "table t" in self._state:
+                raise Bad(f"a writer was refused: {error!r}") from error
             return "r"
         except CentroiDBError as error:
             self._may_be(error)
-            return "u"
+            return f"f {failure(error)}"
         return "a"
 
     def _may_be(self, error: CentroiDBError) -> None:
@@ -214,18 +219,3 @@ class Life:
                 belief.hear(word)
         fate: Fate = self._world.chance.choice(FATES)
         return disk.image(fate, self._world.chance), belief
-
-
-def _files(folder: Path) -> list[Path]:
-    """All but SQLite's shared memory, which recovery makes anew."""
-    return [path for path in sorted(folder.iterdir()) if not path.name.endswith("-shm")]
-
-
-def descriptors() -> int:
-    """How many the process has open."""
-    return len(os.listdir("/proc/self/fd"))  # noqa: PTH208 - a number, not paths
-
-
-def quiet() -> None:
-    """What the product logs about faults is not news here."""
-    logging.getLogger("centroidb").setLevel(logging.CRITICAL + 1)

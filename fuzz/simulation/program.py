@@ -1,9 +1,10 @@
 """What is done in one life of a simulated database: a program drawn for the state it begins in.
 
 writers    three tasks, each with rows of its own: small and large writes, transactions, reads
-keeper     one task that changes what there is: builds, rebuilds, drops, vacuums
+keeper     the last task, which changes what there is: builds, rebuilds, drops, vacuums
 
-Steps may be refused, since those before them may have failed: an index that is not there, say.
+The keeper's steps may be refused, since those before them may have failed: an index that is not
+there, say.  A writer's are not, once there is the table.
 """
 
 import random

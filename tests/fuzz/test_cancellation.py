@@ -15,7 +15,7 @@ from fuzz.cancellation.calls import CALLS, READS
 
 def test_every_public_call_is_cancelled() -> None:
     """A call that is added to the product needs a program here."""
-    assert cancellation.public_calls() == CALLS.keys()
+    assert cancellation.public_calls() == {name for name in CALLS if ":" not in name}
     assert CALLS.keys() >= READS
 
 

@@ -31,7 +31,7 @@ def sound() -> History:
     history.commit(5, wish(1, 11, None))
     history.commit(6, wish(2, 21, 4))
     history.commit(7, wish(1, 12, 6, everything))
-    history.refusals.append(Refusal(wish(1, 13, 4), "it was changed"))
+    history.refusals.append(Refusal(wish(1, 13, 4), "it was changed", 7))
     history.sights += [
         sight(4, {1: 10, 2: 20}),
         sight(6, {1: 11, 2: 21}),
@@ -88,7 +88,11 @@ def _too_early(history: History) -> None:
 
 
 def _causeless(history: History) -> None:
-    history.refusals.append(Refusal(wish(2, 22, 6), "it was changed"))
+    history.refusals.append(Refusal(wish(2, 22, 6), "it was changed", 7))
+
+
+def _before_its_cause(history: History) -> None:
+    history.refusals.append(Refusal(wish(1, 13, 6), "it was changed", 6))
 
 
 def _another_neighbour(history: History) -> None:
@@ -110,6 +114,7 @@ DOCTORED: dict[Callable[[History], None], str] = {
     _twice: "expected each from 5",
     _too_early: "given after 8 was known",
     _causeless: "refused for no reason",
+    _before_its_cause: "refused for no reason",
     _another_neighbour: "at LSN 7 of t",
     _unwritten: "at LSN 4 of t",
 }

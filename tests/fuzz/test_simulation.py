@@ -4,6 +4,7 @@ import os
 import random
 import sqlite3
 import time
+from contextlib import nullcontext
 
 import pytest
 import trio
@@ -11,7 +12,7 @@ import trio
 from fuzz.oracle import Bad
 from fuzz.simulation.belief import Belief
 from fuzz.simulation.world import EPOCH_S, PID, scheduler, world
-from fuzz.steps import Step, Upsert
+from fuzz.steps import ROWS_A_COMMIT, Step, Upsert
 
 
 def test_trio_has_the_private_switches() -> None:
@@ -83,7 +84,27 @@ def test_a_cancelled_step_may_be_there_until_somebody_has_looked() -> None:
     belief.hear("s 0 0")
     belief.hear("u 0 0")
     belief.judge({"table t": 1})
-    belief.judge({"table t": 1, "t/1": 11})
-    belief.hear('v 0 t {"1": 11}')
+    belief.judge({"table t": 1, "t/1": 11, "t/2": 12})
+    belief.hear('v 0 t {"1": 11, "2": 12}')
     with pytest.raises(Bad):
         belief.judge({"table t": 1})
+
+
+@pytest.mark.parametrize(
+    ("failure", "may_be_there"), [("DiskFullError 0", False), ("CommitOutcomeUnknown 0", True)]
+)
+def test_a_failed_step_leaves_what_its_error_says(failure: str, may_be_there: bool) -> None:
+    """Nothing, unless the error says that the outcome is unknown."""
+    belief = Belief({"table t": 1}, _writes())
+    belief.hear("s 0 0")
+    belief.hear(f"f 0 0 {failure}")
+    belief.judge({"table t": 1})
+    with nullcontext() if may_be_there else pytest.raises(Bad):
+        belief.judge({"table t": 1, "t/1": 11, "t/2": 12})
+
+
+def test_a_large_write_may_end_after_each_of_its_commits() -> None:
+    """And nowhere between them."""
+    step = Upsert("t", {key: key for key in range(2 * ROWS_A_COMMIT + 1)})
+    sizes = [len(state) for state in step.outcomes({})]
+    assert sizes == [0, ROWS_A_COMMIT, 2 * ROWS_A_COMMIT, 2 * ROWS_A_COMMIT + 1]

@@ -1,15 +1,16 @@
 """SQLite's locks on the file stay, whatever is called: without them a stranger deletes the WAL."""
 
 import os
+import sqlite3
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from centroidb import Database, LockedError, open_db
+from centroidb import CorruptError, Database, LockedError, open_db
 from tests.support.databases import SMALL, checked_db
 from tests.wal.files import names
 
@@ -137,3 +138,19 @@ async def test_nothing_is_held_after_the_close(tmp_path: Path) -> None:
 
     assert locks_on(path) == set()
     assert len(names(Path("/proc/self/fd"))) == before
+
+
+async def test_an_error_holds_no_file_open(tmp_path: Path) -> None:
+    """A file that is refused is closed at once, though the error is kept, with its traceback."""
+    async with filled(tmp_path / "a.db"):
+        pass
+    with closing(sqlite3.connect(tmp_path / "a.db")) as connection, connection:
+        connection.execute("UPDATE generations SET parameters = 'no JSON'")
+    before = len(names(Path("/proc/self/fd")))
+
+    with pytest.raises(CorruptError) as kept:
+        async with open_db(tmp_path / "a.db", read_only=True) as db:
+            await db.tables()
+
+    assert len(names(Path("/proc/self/fd"))) == before
+    assert kept.value.__traceback__ is not None

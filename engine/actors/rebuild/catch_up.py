@@ -172,7 +172,7 @@ class CatchUp:
         after, applied = self.position.lsn, self.position.high
         await self._state.pool.read(
             lambda c: _require_contiguous(
-                (record for record, _ in log.read(c, after, heads.lsn, table.id)),
+                [record for record, _ in log.read(c, after, heads.lsn, table.id)],
                 applied,
                 table.next_vid,
             )
