@@ -34,12 +34,11 @@ HOURS ?= 1
 fuzz-long: .venv/dev.stamp
 	$(BIN)/python -m fuzz long --hours $(HOURS)
 
-bench: .venv/bench.stamp
-	$(BIN)/python -m tests.bench.run
+# A peer that can not be installed is named in what they print. BENCH='--only wordnet' and so on.
+bench: .venv/bench.stamp .venv-peers/bench-peers.stamp
+	$(BIN)/python -m tests.bench.run $(BENCH)
 
-# A peer that can not be installed is named in what it prints.
-bench-rebuild: .venv/bench.stamp
-	-$(MAKE) .venv-peers/bench-peers.stamp
+bench-rebuild: .venv/bench.stamp .venv-peers/bench-peers.stamp
 	$(BIN)/python -m tests.bench.rebuild all
 
 format: .venv/dev.stamp
@@ -58,6 +57,12 @@ $(ROOT):
 # The bench's peers, which bring servers and libraries of their own, stay apart in .venv-peers.
 %.stamp: pyproject.toml | $$(@D)/bin/python
 	$(@D)/bin/pip install --quiet --disable-pip-version-check --editable '.[$(*F)]'
+	touch $@
+
+# One by one, so that the others are there if one is not.
+.venv-peers/bench-peers.stamp: pyproject.toml .ci/peers | .venv-peers/bin/python
+	.venv-peers/bin/pip install --quiet --disable-pip-version-check --editable .
+	.venv-peers/bin/python .ci/peers bench-peers
 	touch $@
 
 .venv/bin/python .venv-peers/bin/python:

@@ -19,7 +19,7 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +53,16 @@ class Corpus:
     """lemma, part_of_speech, lexicographer_file, gloss."""
     queries: NDArray[np.float32]
     """(500, 256), unit length."""
+
+    def head(self, share: float) -> "Corpus":
+        """With a share of the rows."""
+        rows = int(len(self.keys) * share)
+        return replace(
+            self,
+            keys=self.keys[:rows],
+            vectors=self.vectors[:rows],
+            payloads=self.payloads[:rows],
+        )
 
 
 def load() -> Corpus:
@@ -138,7 +148,8 @@ def cached(name: str, make_into: Callable[[Path], None]) -> Path:
 def make(folder: Path) -> None:
     """Download the text, embed it, and write keys, vectors and payloads."""
     with tempfile.TemporaryDirectory() as scratch:
-        synsets = list(read_synsets(unpack_wordnet(Path(scratch))))
+        unpacked = unpack("wordnet-base", Path(scratch))
+        synsets = list(read_synsets(unpacked / "usr" / "share" / "wordnet"))
     keys = np.array([key for key, _ in synsets], np.int64)
     payloads = [payload for _, payload in synsets]
     np.save(folder / "keys.npy", keys)
@@ -146,19 +157,19 @@ def make(folder: Path) -> None:
     (folder / "payloads.json").write_text(json.dumps(payloads), encoding="utf-8")
 
 
-def unpack_wordnet(scratch: Path) -> Path:
-    """The folder with WordNet's data files, from Debian's package, which needs no root."""
+def unpack(package: str, scratch: Path) -> Path:
+    """The folder that Debian's package is unpacked in, which needs no root."""
     for tool in ("apt-get", "dpkg-deb"):
         if shutil.which(tool) is None:
-            raise MissingError(f"{tool} is missing: the text comes from Debian's wordnet-base")
+            raise MissingError(f"{tool} is missing: the data comes from Debian's {package}")
     download = subprocess.run(
-        ["apt-get", "download", "wordnet-base"], cwd=scratch, capture_output=True, text=True
+        ["apt-get", "download", package], cwd=scratch, capture_output=True, text=True
     )
-    packages = list(scratch.glob("wordnet-base_*.deb"))
+    packages = list(scratch.glob(f"{package}_*.deb"))
     if download.returncode or not packages:
-        raise MissingError(f"apt-get could not download wordnet-base: {download.stderr.strip()}")
+        raise MissingError(f"apt-get could not download {package}: {download.stderr.strip()}")
     subprocess.run(["dpkg-deb", "-x", str(packages[0]), str(scratch)], check=True)
-    return scratch / "usr" / "share" / "wordnet"
+    return scratch
 
 
 def read_synsets(folder: Path) -> Iterator[tuple[int, dict[str, Any]]]:

@@ -1,15 +1,13 @@
 """Recall as the bench counts it: a hit is right if it is as near as the true tenth."""
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 K = 10
-NPROBES = (1, 2, 4, 8, 16, 32, 64, 128, 342)
-NLIST = 342
-SEEDS = (1, 2, 3)
-"""Recall varies by about 0.005 with the seed of k-means, so means of builds are compared."""
+TARGET = 0.95
 TIE = 1e-9
 """Relative: what two ways of summing the same float64 distance may differ by."""
 
@@ -25,9 +23,19 @@ Point = dict[str, float]
 """What was measured at one nprobe."""
 
 
-def mean_sweep(sweeps: Sequence[Sequence[Point]]) -> list[Point]:
-    """The mean of several builds, point by point."""
-    return [
-        {key: float(np.mean([point[key] for point in points])) for key in points[0]}
-        for points in zip(*sweeps, strict=True)
-    ]
+def at_recall(points: Sequence[Point], figure: str, recall: float = TARGET) -> float:
+    """A figure where recall first reaches the target, on the line between the points around it.
+
+    The first point's where that has reached it already; nan where none does.
+    """
+    for number, above in enumerate(points):
+        if above["recall"] >= recall:
+            below = points[max(0, number - 1)]
+            ends = [below["recall"], above["recall"]]
+            return float(np.interp(recall, ends, [below[figure], above[figure]]))
+    return math.nan
+
+
+def at_rows(points: Sequence[Point], rows: float) -> float:
+    """Recall where so many rows are read, on the line between the points around it."""
+    return float(np.interp(rows, [p["rows_read"] for p in points], [p["recall"] for p in points]))

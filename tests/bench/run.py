@@ -1,168 +1,162 @@
-"""make bench: real text embeddings loaded, indexed, searched, changed, rebuilt under load.
+"""make bench: CentroiDB and others, on real and synthetic rows, in turn.
 
-    load -> index -> search -> delete and insert a fifth -> rebuild beside load -> search -> close
+    python -m tests.bench.run [--only NAME ...] [--scale 0.1] [--rounds 3] [--long]
 
-Prints Markdown tables; build/bench/ keeps the figures as JSON.
+Prints Markdown; build/bench/ keeps the figures as JSON. Names are those of data sets, of systems,
+and `changes`, which is CentroiDB alone while a fifth of its rows are replaced.
 """
 
-import gc
+import argparse
 import json
-import os
-import platform
-import resource
-import sqlite3
 import subprocess
 import sys
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
-from functools import partial
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from time import perf_counter
+from statistics import median
+from tempfile import TemporaryDirectory
 from typing import Any
 
-import numpy as np
-import trio
-
-from centroidb import Database, Table, open_db
-from tests.bench import data, tables
-from tests.bench.load import Load, rewrites
-from tests.bench.recall import NLIST, SEEDS, Point, mean_sweep
-from tests.bench.sweep import Exam, sweep
+from tests.bench import changes, curves, sets, target
+from tests.bench.contest import Plan, contest
+from tests.bench.data import MissingError
+from tests.bench.figures import Standings
+from tests.bench.machine import machine
+from tests.bench.sets import SETS
+from tests.bench.standings_tables import report
+from tests.bench.systems import SYSTEMS
+from tests.bench.targets import targets
 
 FOLDER = Path("build") / "bench"
-CHANGED_SHARE = 0.2
-IDLE_S = 5.0
-INDEX = "wordnet_ivf"
-SEED = 1
+PICTURE = Path("docs") / "recall.png"
+"""Only of all sets at full scale; others are drawn beside the figures."""
+SECONDS, SECONDS_LEAST = 2.0, 0.1
+CHANGES = "changes"
+IMPORT = "from time import *; s = perf_counter(); import centroidb; print(perf_counter() - s)"
 
 
-@dataclass
-class Bench:
-    """The set, and what has been measured so far."""
-
-    corpus: data.Corpus
-    exam: Exam
-    result: dict[str, Any] = field(default_factory=dict)
-
-    @asynccontextmanager
-    async def clock(self, name: str) -> AsyncIterator[None]:
-        """Note how many seconds the body took."""
-        start_s = perf_counter()
-        yield
-        self.result[name] = perf_counter() - start_s
-
-    async def run(self, path: Path) -> None:
-        """Everything, in its order."""
-        self.result["rows"] = len(self.corpus.keys)
-        corpus_mb = peak_memory_mb()
-        async with open_db(path) as database:
-            table = await database.create_table("wordnet", dim=data.DIM, metric="l2")
-            await self.load(table)
-            self.result["sweep"] = mean_sweep(
-                [await self.build(database, table, seed) for seed in SEEDS]
-            )
-            await self.change(table)
-            await self.rebuild(database, table)
-            self.result["sweep_rebuilt"] = await sweep(table, self.exam)
-            errors = (await database.check()).errors
-        if errors:
-            raise RuntimeError(f"check() after the bench: {errors}")
-        self.result["memory_mb"] = {"corpus": corpus_mb, "peak": peak_memory_mb()}
-        self.result["disk"] = disk(path, self.corpus)
-
-    async def load(self, table: Table) -> None:
-        """All rows, durably."""
-        corpus = self.corpus
-        async with self.clock("load_s"):
-            await table.upsert(corpus.keys, corpus.vectors, corpus.payloads)
-
-    async def build(self, database: Database, table: Table, seed: int) -> list[Point]:
-        """Index with one seed and search."""
-        await database.drop_index(INDEX, if_exists=True)
-        async with self.clock("build_s"):
-            await table.create_index(INDEX, nlist=NLIST, seed=seed)
-        return await sweep(table, self.exam)
-
-    async def change(self, table: Table) -> None:
-        """Delete a fifth of the rows and insert them again."""
-        corpus = self.corpus
-        count = int(len(corpus.keys) * CHANGED_SHARE)
-        rows = np.random.default_rng(SEED).choice(len(corpus.keys), count, replace=False)
-        self.result["changed"] = count
-        async with self.clock("delete_s"):
-            await table.delete(corpus.keys[rows])
-        async with self.clock("insert_s"):
-            payloads = [corpus.payloads[row] for row in rows.tolist()]
-            await table.upsert(corpus.keys[rows], corpus.vectors[rows], payloads)
-
-    async def rebuild(self, database: Database, table: Table) -> None:
-        """The load beside the purge of the change, beside nothing, and beside a rebuild."""
-        index = await table.index(INDEX)
-        purging = await self.load_on(table).beside(partial(trio.sleep, IDLE_S))
-        async with self.clock("vacuum_s"):
-            await database.vacuum()
-
-        async def work() -> None:
-            async with self.clock("rebuild_s"):
-                await index.rebuild(parallel=1)
-
-        idle, busy = self.load_on(table), self.load_on(table)
-        self.result["load"] = {
-            "while deleted rows are purged": purging,
-            "idle": await idle.beside(partial(trio.sleep, IDLE_S)),
-            "during the rebuild": await busy.beside(work),
-        }
-
-    def load_on(self, table: Table) -> Load:
-        """A writer and a reader."""
-        return Load(table, self.corpus.queries, rewrites(table, self.corpus))
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Measure what the command line names."""
+    given = parsed(arguments)
+    chosen_sets, chosen_systems = chosen(given.only, given.long)
+    print(f"{machine()}; scale {given.scale:g}, {given.rounds} rounds", end="\n\n", flush=True)
+    every: dict[str, Standings] = {}
+    for name in chosen_sets:
+        for text in measured(name, given, chosen_systems, every):
+            print(text, end="\n\n", flush=True)
+    if not given.only or CHANGES in given.only:
+        for text in changed(given.scale):
+            print(text, end="\n\n", flush=True)
+    if every:
+        for text in summary(every, given):
+            print(text, end="\n\n", flush=True)
 
 
-def peak_memory_mb() -> float:
-    """The most memory this process has held so far."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
+    """The options."""
+    parser = argparse.ArgumentParser(prog="python -m tests.bench.run")
+    names = [*SETS, *SYSTEMS, CHANGES]
+    parser.add_argument("--only", nargs="+", choices=names, metavar="NAME", default=[])
+    parser.add_argument("--scale", type=float, default=1.0, help="share of the rows")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--long", action="store_true", help="the set of a million rows, too")
+    return parser.parse_args(arguments)
 
 
-def disk(path: Path, corpus: data.Corpus) -> dict[str, int]:
-    """Bytes of the closed database against keys, vectors and payloads."""
-    files = list(path.parent.glob(f"{path.name}*"))
-    payload_bytes = sum(len(json.dumps(payload).encode()) for payload in corpus.payloads)
-    return {
-        "files": len(files),
-        "bytes": sum(file.stat().st_size for file in files),
-        "raw_bytes": corpus.keys.nbytes + corpus.vectors.nbytes + payload_bytes,
-    }
+def chosen(only: Sequence[str], long: bool) -> tuple[list[str], list[str]]:
+    """The sets and the systems: those named, or all where none is."""
+    named = [name for name in SETS if name in only]
+    every = [name for name, each in SETS.items() if long or not each.long]
+    if list(only) == [CHANGES]:
+        every = []
+    return named or every, [name for name in SYSTEMS if name in only] or list(SYSTEMS)
 
 
-def machine() -> str:
-    """What the figures were measured on."""
-    return (
-        f"{platform.machine()}, {os.cpu_count()} cores; Python {platform.python_version()},"
-        f" numpy {np.__version__}, trio {trio.__version__}, SQLite {sqlite3.sqlite_version}"
+def measured(
+    name: str, given: argparse.Namespace, systems: Sequence[str], every: dict[str, Standings]
+) -> Iterator[str]:
+    """One set: its tables, while its standings are added to the others."""
+    which = SETS[name]
+    yield f"## {which.title}"
+    with TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        try:
+            which.save(folder, given.scale)
+        except MissingError as error:
+            yield f"It was not measured: {error}"
+            return
+        exam = sets.read(folder)
+        rows, dim = exam.vectors.shape
+        seconds = max(SECONDS_LEAST, SECONDS * min(1.0, given.scale))
+        plan = Plan(given.rounds, seconds, which.recall)
+        results = contest(folder, plan, [each for each in systems if SYSTEMS[each].fits(dim)])
+    keep(name, results)
+    every[name] = Standings(results, which.recall, rows, dim)
+    yield f"{rows:,} rows, {len(exam.queries)} queries, {sets.nlist(exam)} partitions."
+    yield from report(every[name])
+
+
+def changed(scale: float) -> Iterator[str]:
+    """CentroiDB alone, while its rows are replaced."""
+    yield "## A fifth of WordNet replaced"
+    try:
+        result = changes.measure(scale)
+    except MissingError as error:
+        yield f"It was not measured: {error}"
+        return
+    keep(CHANGES, result)
+    yield from changes.report(result)
+
+
+def summary(every: Mapping[str, Standings], given: argparse.Namespace) -> Iterator[str]:
+    """Targets, versions and the picture."""
+    yield "## Targets"
+    late_ms = max(latest_ms(standings) for standings in every.values())
+    yield target.table(targets(every, late_ms, import_s(given.rounds)))
+    yield f"Versions: {', '.join(sorted(versions(every)))}."
+    whole = given.scale == 1 and not given.only
+    picture = PICTURE if whole else FOLDER / PICTURE.name
+    try:
+        curves.draw(every, picture)
+    except ImportError as error:
+        yield f"Nothing was drawn: {error}"
+    else:
+        yield f"Drawn to {picture}."
+
+
+def latest_ms(standings: Standings) -> float:
+    """How late CentroiDB's event loop was at worst."""
+    return max(
+        (
+            figures.get("late_ms", 0.0)
+            for result in standings.results.values()
+            for measurement, rounds in result.items()
+            if measurement != "failed"
+            for figures in rounds
+        ),
+        default=0.0,
     )
 
 
-def main() -> None:
-    """Measure the reference and the database, print and keep the figures."""
+def versions(every: Mapping[str, Standings]) -> set[str]:
+    """Of the systems."""
+    return {
+        f"{name.split(',')[0]} {result['release'][0]['version']}"
+        for standings in every.values()
+        for name, result in standings.results.items()
+        if "release" in result
+    }
+
+
+def import_s(rounds: int) -> float:
+    """Seconds that `import centroidb` takes in a new process."""
+    command = [sys.executable, "-c", IMPORT]
+    return median(float(subprocess.check_output(command, text=True)) for _ in range(rounds))
+
+
+def keep(name: str, result: Any) -> None:
+    """The figures as JSON."""
     FOLDER.mkdir(parents=True, exist_ok=True)
-    reference_file, path = FOLDER / "faiss.json", FOLDER / "wordnet.db"
-    subprocess.run([sys.executable, "-m", "tests.bench.reference", reference_file], check=True)
-    for old in FOLDER.glob(f"{path.name}*"):
-        old.unlink()
-    corpus = data.load()
-    gc.freeze()  # the rows to load are the bench's, and a million objects to walk
-    bench = Bench(corpus, Exam.of(corpus.keys, corpus.vectors, corpus.queries))
-    trio.run(bench.run, path)
-    (FOLDER / "centroidb.json").write_text(json.dumps(bench.result, indent=1), encoding="utf-8")
-    reference = json.loads(reference_file.read_text(encoding="utf-8"))
-    for text in (
-        machine(),
-        tables.costs(bench.result),
-        tables.sweep(bench.result, reference),
-        tables.latencies(bench.result),
-    ):
-        print(text, end="\n\n")
+    (FOLDER / f"{name}.json").write_text(json.dumps(result, indent=1), encoding="utf-8")
 
 
 if __name__ == "__main__":

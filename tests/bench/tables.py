@@ -28,18 +28,15 @@ def costs(result: dict[str, Any]) -> str:
     return markdown(["", "measured"], lines)
 
 
-def sweep(result: dict[str, Any], reference: dict[str, Any]) -> str:
-    """Recall and cost by nprobe, before and after the rebuild, beside faiss."""
+def sweep(result: dict[str, Any]) -> str:
+    """Recall and cost by nprobe, before and after the rebuild."""
     header = [
         *("nprobe", "recall", "rows read", "p50 ms", "p99 ms"),
         *("rebuilt: recall", "rows read", "p50 ms", "p99 ms"),
-        *("faiss: recall", "rows read", "p50 ms"),
     ]
     lines = [
-        [f"{faiss['nprobe']:.0f}", *_point(built), *_point(rebuilt), *_point(faiss)[:3]]
-        for built, rebuilt, faiss in zip(
-            result["sweep"], result["sweep_rebuilt"], reference["sweep"], strict=True
-        )
+        [f"{built['nprobe']:.0f}", *_point(built), *_point(rebuilt)]
+        for built, rebuilt in zip(result["sweep"], result["sweep_rebuilt"], strict=True)
     ]
     return markdown(header, lines)
 

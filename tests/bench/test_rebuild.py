@@ -7,7 +7,7 @@ import pytest
 
 from tests.bench.latency import Latencies
 from tests.bench.rebuild import rows
-from tests.bench.rebuild.accuracy import at_recall, at_rows
+from tests.bench.recall import at_recall, at_rows
 from tests.bench.sweep import Exam
 
 POINTS = [

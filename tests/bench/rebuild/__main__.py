@@ -2,8 +2,8 @@
 
 import argparse
 
+from tests.bench.machine import machine
 from tests.bench.rebuild.scenarios import SCENARIOS
-from tests.bench.run import machine
 
 
 def main() -> None:

@@ -6,9 +6,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
-PEERS = {"pgvector": "pgvector", "LanceDB": "lance", "zvec": "zvec"}
-"""Names, and modules of `peers`."""
-PYTHON = Path(".venv-peers") / "bin" / "python"
+from tests.bench.systems import PYTHON
+
+PEERS = ("pgvector", "LanceDB", "zvec")
 LIMIT_S = 1_800
 
 
@@ -21,14 +21,15 @@ def faiss(file: Path) -> dict[str, float]:
 
 def peers(file: Path, idle_s: float) -> dict[str, dict[str, Any]]:
     """The figures of each peer; {"failed": the reason} where there are none."""
-    return {name: peer(module, file, idle_s) for name, module in PEERS.items()}
+    return {name: peer(name, file, idle_s) for name in PEERS}
 
 
-def peer(module: str, file: Path, idle_s: float) -> dict[str, Any]:
+def peer(name: str, file: Path, idle_s: float) -> dict[str, Any]:
     """One of them."""
     if not PYTHON.exists():
         return {"failed": f"{PYTHON} is missing: make .venv-peers/bench-peers.stamp"}
-    arguments = [str(PYTHON), "-m", f"tests.bench.rebuild.peers.{module}", str(file), str(idle_s)]
+    module = "tests.bench.rebuild.beside"
+    arguments = [str(PYTHON), "-m", module, name, str(file), str(idle_s)]
     try:
         done = subprocess.run(arguments, capture_output=True, text=True, timeout=LIMIT_S)
     except subprocess.TimeoutExpired:

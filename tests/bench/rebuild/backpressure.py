@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 
 from centroidb import Index, Table
 from tests.bench.latency import Latencies
+from tests.bench.mixture import Mixture
 from tests.bench.rebuild.drift import INDEX, opened
-from tests.bench.rebuild.mixture import Mixture
 
 ROWS = 100_000
 WRITERS = 2

@@ -10,8 +10,8 @@ import json
 import sys
 from pathlib import Path
 
+from tests.bench.peers.faiss import build
 from tests.bench.rebuild import rows
-from tests.bench.reference import build
 
 THREADS = (1, 2)
 SEED = 1

@@ -3,8 +3,10 @@
 from collections.abc import Iterator
 from typing import Any
 
-from tests.bench.rebuild.accuracy import NPROBE, at_nprobe, at_recall
+from tests.bench import target
+from tests.bench.rebuild.accuracy import NPROBE, at_nprobe
 from tests.bench.rebuild.targets import seconds, targets
+from tests.bench.recall import at_recall
 from tests.bench.tables import calls, markdown
 
 DURABILITY = (
@@ -20,7 +22,7 @@ def drift(result: dict[str, Any]) -> str:
             rebuilds(result),
             accuracy(result["centroidb"]),
             latencies(result),
-            goals(result),
+            target.table(targets(result)),
             *failures(result),
         ]
     )
@@ -85,15 +87,6 @@ def latencies(result: dict[str, Any]) -> str:
         for when in ("idle", "during")
     ]
     return f"{markdown(header, lines)}\n\n{DURABILITY}"
-
-
-def goals(result: dict[str, Any]) -> str:
-    """The targets beside the figures."""
-    lines = [
-        [goal.what, f"{goal.at_most:.4g}", f"{goal.measured:.4g}", "yes" if goal.met else "no"]
-        for goal in targets(result)
-    ]
-    return markdown(["target", "at most", "measured", "met"], lines)
 
 
 def measured(result: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:

@@ -13,10 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from centroidb import Index, Table
+from tests.bench.mixture import Mixture
 from tests.bench.rebuild.accuracy import measure
 from tests.bench.rebuild.automatic import later, rested
 from tests.bench.rebuild.drift import INDEX, opened
-from tests.bench.rebuild.mixture import Mixture
 from tests.bench.recall import Point
 from tests.bench.sweep import Exam, sweep_point
 

@@ -15,11 +15,11 @@ import trio
 
 from centroidb import Database, Index, Table
 from tests.bench import data
-from tests.bench.rebuild.accuracy import at_recall, measure
+from tests.bench.rebuild.accuracy import measure
 from tests.bench.rebuild.automatic import later
 from tests.bench.rebuild.drift import opened
 from tests.bench.rebuild.stream import Epoch, Kind, stream
-from tests.bench.recall import K
+from tests.bench.recall import K, at_recall
 from tests.bench.sweep import Exam
 
 ROWS = 50_000

@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tests.bench import data
-from tests.bench.rebuild.mixture import Mixture
+from tests.bench.mixture import Mixture
+from tests.bench.sets import sample
 
 BASE, INSERTED = 150_000, 100_000
 DELETED_SHARE = 0.2
@@ -101,10 +102,3 @@ def wordnet(scale: float) -> Drift:
 def fifth(random: np.random.Generator, rows: int) -> NDArray[np.int64]:
     """A fifth of the keys 0 to `rows`."""
     return np.sort(random.choice(rows, int(rows * DELETED_SHARE), replace=False))
-
-
-def sample(
-    random: np.random.Generator, vectors: NDArray[np.float32], scale: float
-) -> NDArray[np.float32]:
-    """A share of the vectors, shuffled."""
-    return vectors[random.permutation(len(vectors))[: int(len(vectors) * scale)]]

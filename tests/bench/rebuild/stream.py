@@ -13,7 +13,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from tests.bench.rebuild.mixture import SHIFT, Mixture
+from tests.bench.mixture import SHIFT, Mixture
 
 EPOCHS = 30
 CHANGED_SHARE = 0.03

@@ -1,26 +1,12 @@
 """The targets, on two cores: what a rebuild may cost, beside what it did cost."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
-from tests.bench.rebuild.accuracy import at_recall, at_rows
+from tests.bench.recall import at_recall, at_rows
+from tests.bench.target import Target
 
 RECALL_WITHIN = 0.005
-
-
-@dataclass(frozen=True)
-class Target:
-    """A figure that should be at most so much."""
-
-    what: str
-    at_most: float
-    measured: float
-
-    @property
-    def met(self) -> bool:
-        """Whether it was reached."""
-        return self.measured <= self.at_most
 
 
 def targets(result: dict[str, Any]) -> Iterator[Target]:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from tests.bench.rebuild.accuracy import at_recall
+from tests.bench.recall import at_recall
 from tests.bench.tables import calls, markdown
 
 EPOCHS_A_COLUMN = 5

@@ -1,4 +1,4 @@
-"""LanceDB's IVF_FLAT: `create_index(replace=True)`."""
+"""LanceDB's IVF_FLAT: rebuilt by `create_index(replace=True)`."""
 
 from pathlib import Path
 from typing import Any
@@ -6,36 +6,33 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tests.bench.data import DIM
-from tests.bench.rebuild.accuracy import NPROBE
-from tests.bench.rebuild.peers.peer import Keys, Vectors, main
+from tests.bench.peers.peer import Keys, Peer, Vectors
 from tests.bench.recall import K
 
 KEYS_A_DELETE = 5_000
+NAME = "rows"
 
 
-class Lance:
+class Lance(Peer):
     """The table; its handle may be used by several threads."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, dim: int) -> None:
         import lancedb
         import pyarrow
 
         self._arrow: Any = pyarrow
-        schema = pyarrow.schema(
-            [("key", pyarrow.int64()), ("vector", pyarrow.list_(pyarrow.float32(), DIM))]
-        )
-        self._table: Any = lancedb.connect(folder / "lance").create_table("rows", schema=schema)
+        self._dim = dim
         self._nlist = 0
-
-    def session(self) -> "Lance":
-        """The same handle."""
-        return self
+        database: Any = lancedb.connect(folder / "lance")
+        schema = pyarrow.schema(
+            [("key", pyarrow.int64()), ("vector", pyarrow.list_(pyarrow.float32(), dim))]
+        )
+        self._table: Any = database.create_table(NAME, schema=schema, exist_ok=True)
 
     def fill(self, keys: Keys, vectors: Vectors) -> None:
         """As one append."""
         arrow = self._arrow
-        values = arrow.FixedSizeListArray.from_arrays(arrow.array(vectors.reshape(-1)), DIM)
+        values = arrow.FixedSizeListArray.from_arrays(arrow.array(vectors.reshape(-1)), self._dim)
         self._table.add(arrow.table({"key": keys, "vector": values}))
 
     def index(self, nlist: int) -> None:
@@ -59,16 +56,8 @@ class Lance:
         """The index anew."""
         self.index(self._nlist)
 
-    def insert(self, key: int, vector: NDArray[np.float32]) -> None:
-        """As one append."""
-        self.fill(np.array([key]), vector[None, :])
-
-    def search(self, query: NDArray[np.float32]) -> list[int]:
+    def search(self, query: NDArray[np.float32], effort: int) -> list[int]:
         """Through the index, and what came after it."""
-        found = self._table.search(query).nprobes(NPROBE).limit(K).select(["key"]).to_arrow()
+        found = self._table.search(query).nprobes(effort).limit(K).select(["key"]).to_arrow()
         keys: list[int] = found["key"].to_pylist()
         return keys
-
-
-if __name__ == "__main__":
-    main(Lance)

@@ -1,4 +1,8 @@
-"""What is asked of a peer, and how it is measured: as CentroiDB is, but in threads.
+"""Another system under the drift, in a process of its own: as CentroiDB, but in threads.
+
+    python -m tests.bench.rebuild.beside NAME DRIFT.npz IDLE_SECONDS
+
+prints the figures as JSON on its last line.
 
 fill, index -> delete, insert -> searches -> load alone -> load beside the rebuild
                                                         -> its rows deleted -> searches
@@ -13,47 +17,25 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from threading import Event
 from time import perf_counter
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tests.bench.data import DIM
 from tests.bench.latency import Latencies
+from tests.bench.peers import lance, pgvector, zvec
+from tests.bench.peers.peer import Peer
 from tests.bench.rebuild import rows
+from tests.bench.rebuild.accuracy import NPROBE
 from tests.bench.rebuild.rows import LOAD_KEY, Drift
 from tests.bench.sweep import Exam
 
-Keys = NDArray[np.int64]
-Vectors = NDArray[np.float32]
-
-
-class Session(Protocol):
-    """What one thread holds of a database."""
-
-    def insert(self, key: int, vector: NDArray[np.float32]) -> None:
-        """Insert one row, durably if the database can."""
-
-    def search(self, query: NDArray[np.float32]) -> list[int]:
-        """The keys of the nearest K rows at nprobe NPROBE."""
-
-
-class Peer(Session, Protocol):
-    """A database with one table of keys and vectors."""
-
-    def fill(self, keys: Keys, vectors: Vectors) -> None:
-        """Insert many rows."""
-
-    def index(self, nlist: int) -> None:
-        """Make an IVF index on the rows."""
-
-    def delete(self, keys: Keys) -> None:
-        """Delete many rows."""
-
-    def rebuild(self) -> None:
-        """Make the index anew, while others read and write."""
-
-    def session(self) -> Session:
-        """For another thread."""
+PEERS: dict[str, Callable[[Path, int], Peer]] = {
+    "pgvector": pgvector.make,
+    "LanceDB": lance.Lance,
+    "zvec": zvec.Zvec,
+}
 
 
 def measure(peer: Peer, drift: Drift, idle_s: float) -> dict[str, Any]:
@@ -82,7 +64,7 @@ def searched(peer: Peer, exam: Exam) -> dict[str, float]:
     latencies, recalls = Latencies(), []
     for number, query in enumerate(exam.queries):
         with latencies.timed():
-            found = peer.search(query)
+            found = peer.search(query, NPROBE)
         recalls.append(exam.recall(number, found))
     return {"recall": float(np.mean(recalls)), **latencies.summary()}
 
@@ -127,12 +109,17 @@ class Load:
             if done.is_set():
                 return
             with latencies.timed():
-                session.search(query)
+                session.search(query, NPROBE)
 
 
-def main(make: Callable[[Path], Peer]) -> None:
+def main() -> None:
     """Measure the peer in a folder directly under the system's temporary one, and print."""
-    file, idle_s = sys.argv[1:]
+    name, file, idle_s = sys.argv[1:]
     with TemporaryDirectory(ignore_cleanup_errors=True) as folder:
-        result = measure(make(Path(folder)), rows.read(Path(file)), float(idle_s))
+        peer = PEERS[name](Path(folder), DIM)
+        result = measure(peer, rows.read(Path(file)), float(idle_s))
     print(json.dumps(result))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,4 +1,4 @@
-"""Synthetic rows: topics in 24 dimensions, laid into 256, with a little noise in all of them."""
+"""Synthetic rows: topics in 24 dimensions, laid into 256 or so, with a little noise in all."""
 
 from dataclasses import dataclass, replace
 
@@ -20,14 +20,14 @@ class Mixture:
     topics: NDArray[np.float64]
     """Their centres, (t, 24)."""
     projection: NDArray[np.float64]
-    """(24, 256)."""
+    """(24, dim)."""
 
     @classmethod
-    def of(cls, random: np.random.Generator) -> "Mixture":
+    def of(cls, random: np.random.Generator, dim: int = DIM) -> "Mixture":
         """A mixture about the origin."""
         return cls(
             topics=1.5 * random.normal(size=(TOPICS, LATENT)),
-            projection=random.normal(size=(LATENT, DIM)) / np.sqrt(LATENT),
+            projection=random.normal(size=(LATENT, dim)) / np.sqrt(LATENT),
         )
 
     def shifted(self, random: np.random.Generator, shift: float = SHIFT) -> "Mixture":
@@ -37,8 +37,8 @@ class Mixture:
         return replace(self, topics=middle + random.normal(size=(TOPICS, LATENT)))
 
     def draw(self, random: np.random.Generator, rows: int) -> NDArray[np.float32]:
-        """Vectors float32 (rows, 256)."""
+        """Vectors float32 (rows, dim)."""
         topics = self.topics[random.integers(0, len(self.topics), rows)]
         latent = topics + SPREAD * random.normal(size=topics.shape)
-        noise = NOISE * random.normal(size=(rows, DIM))
+        noise = NOISE * random.normal(size=(rows, self.projection.shape[1]))
         return (latent @ self.projection + noise).astype(np.float32)

@@ -1,6 +1,4 @@
-"""zvec's IVF: `optimize()`."""
-
-from __future__ import annotations
+"""zvec's IVF: rebuilt by `optimize()`."""
 
 from pathlib import Path
 from typing import Any
@@ -8,30 +6,27 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tests.bench.data import DIM
-from tests.bench.rebuild.accuracy import NPROBE
-from tests.bench.rebuild.peers.peer import Keys, Vectors, main
+from tests.bench.peers.peer import Keys, Peer, Vectors
 from tests.bench.recall import K
 
 ROWS_A_CALL = 1_000
 """It takes 1,024 at most."""
 
 
-class Zvec:
+class Zvec(Peer):
     """The collection; its handle may be used by several threads."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, dim: int) -> None:
         import zvec
 
         self._zvec: Any = zvec
-        vectors = zvec.VectorSchema("vector", zvec.DataType.VECTOR_FP32, DIM)
-        self._rows: Any = zvec.create_and_open(
-            str(folder / "zvec"), zvec.CollectionSchema("rows", vectors=[vectors])
-        )
+        path = folder / "zvec"
+        self._rows: Any = zvec.open(str(path)) if path.exists() else self._made(path, dim)
 
-    def session(self) -> Zvec:
-        """The same handle."""
-        return self
+    def _made(self, path: Path, dim: int) -> Any:
+        zvec = self._zvec
+        vectors = zvec.VectorSchema("vector", zvec.DataType.VECTOR_FP32, dim)
+        return zvec.create_and_open(str(path), zvec.CollectionSchema("rows", vectors=[vectors]))
 
     def fill(self, keys: Keys, vectors: Vectors) -> None:
         """By lists of rows."""
@@ -57,16 +52,13 @@ class Zvec:
         """As wide as it likes."""
         self._rows.optimize()
 
-    def insert(self, key: int, vector: NDArray[np.float32]) -> None:
-        """One row."""
-        self.fill(np.array([key]), vector[None, :])
-
-    def search(self, query: NDArray[np.float32]) -> list[int]:
+    def search(self, query: NDArray[np.float32], effort: int) -> list[int]:
         """Through the index, and what came after it."""
-        parameters = self._zvec.IVFQueryParam(nprobe=NPROBE)
+        parameters = self._zvec.IVFQueryParam(nprobe=effort)
         asked = self._zvec.Query("vector", vector=query.tolist(), param=parameters)
         return [int(document.id) for document in self._rows.query(asked, topk=K)]
 
-
-if __name__ == "__main__":
-    main(Zvec)
+    def close(self) -> None:
+        """Write what is in memory."""
+        self._rows.flush()
+        del self._rows
