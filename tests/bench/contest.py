@@ -7,6 +7,7 @@ So what disturbs the machine for a while disturbs all of them. A system that fai
 what follows, with its reason.
 """
 
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -38,6 +39,7 @@ class Plan:
 class Entry:
     """One system."""
 
+    name: str
     system: System
     child: Asked
     folder: Path
@@ -48,6 +50,7 @@ class Entry:
 
     def ask(self, name: str, do: str, **options: Any) -> Figures | None:
         """Note the figures of one measurement under a name; None where there are none."""
+        print(f"{self.name}: {name}", file=sys.stderr, flush=True)
         return self.note(name, self.child.ask(do, **options))
 
     def note(self, name: str, figures: Figures) -> Figures | None:
@@ -64,8 +67,9 @@ class Entry:
 
     def is_slow(self) -> bool:
         """Whether one build is enough."""
-        last = self.figures["build"][-1]
-        return bool(last["load_s"] + last["build_s"] > SLOW_S)
+        return any(
+            each["load_s"] + each["build_s"] > SLOW_S for each in self.figures.get("build", [])
+        )
 
 
 @dataclass
@@ -88,16 +92,16 @@ class Contest:
             if entry.can("close"):
                 entry.ask("close", "close")
         for _ in range(self.plan.rounds):
-            for name, entry in self.entries.items():
-                self._reopen(name, entry)
+            for entry in self.entries.values():
+                self._reopen(entry)
         return {
             name: {**entry.figures, "failed": entry.failed} for name, entry in self.entries.items()
         }
 
     def _build(self, entry: Entry) -> None:
-        if "release" not in entry.figures:
-            entry.ask("release", "release")
-        elif not entry.can("build") or entry.is_slow():
+        if {"release", "build"} & entry.failed.keys() or entry.is_slow():
+            return
+        if "release" not in entry.figures and not entry.ask("release", "release"):
             return
         folder = self._new_folder()
         if entry.ask("build", "build", folder=str(folder)):
@@ -115,11 +119,11 @@ class Contest:
                 folder = str(self._new_folder())
                 entry.ask(name, "write", folder=folder, number=writers, seconds=self.plan.seconds)
 
-    def _reopen(self, name: str, entry: Entry) -> None:
+    def _reopen(self, entry: Entry) -> None:
         if not entry.can("reopen") or "search" not in entry.figures or entry.failed.get("close"):
             return
         effort = entry.figures["search"][-1]["effort"]
-        with asking(name, self.set_folder, entry.folder / "log") as child:
+        with asking(entry.name, self.set_folder, entry.folder / "log") as child:
             entry.note("reopen", child.ask("reopen", folder=str(entry.folder), effort=effort))
 
     def _new_folder(self) -> Path:
@@ -142,5 +146,5 @@ def entries(set_folder: Path, names: Sequence[str]) -> Iterator[Mapping[str, Ent
         for name in names:
             log = set_folder / f"{name}.log"
             child = stack.enter_context(asking(name, set_folder, log))
-            entered[name] = Entry(SYSTEMS[name], child, set_folder)
+            entered[name] = Entry(name, SYSTEMS[name], child, set_folder)
         yield entered

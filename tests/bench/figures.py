@@ -52,6 +52,15 @@ class Standings:
         ratios = [ours / theirs for ours, theirs in pairs]
         return median(ratios) if ratios else math.nan
 
+    def late_ms(self) -> dict[str, float]:
+        """How late CentroiDB's event loop was at worst, by system and measurement."""
+        return {
+            f"{system}: {measurement}": max(each["late_ms"] for each in rounds)
+            for system, result in self.results.items()
+            for measurement, rounds in result.items()
+            if measurement != "failed" and "late_ms" in rounds[0]
+        }
+
     def best(self, figure: str, systems: list[str]) -> str | None:
         """Which of these has the smallest median."""
         known = {name: self.median(name, figure) for name in systems}

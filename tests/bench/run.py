@@ -110,7 +110,7 @@ def changed(scale: float) -> Iterator[str]:
 def summary(every: Mapping[str, Standings], given: argparse.Namespace) -> Iterator[str]:
     """Targets, versions and the picture."""
     yield "## Targets"
-    late_ms = max(latest_ms(standings) for standings in every.values())
+    late_ms = max(max(standings.late_ms().values(), default=0.0) for standings in every.values())
     yield target.table(targets(every, late_ms, import_s(given.rounds)))
     yield f"Versions: {', '.join(sorted(versions(every)))}."
     whole = given.scale == 1 and not given.only
@@ -123,24 +123,10 @@ def summary(every: Mapping[str, Standings], given: argparse.Namespace) -> Iterat
         yield f"Drawn to {picture}."
 
 
-def latest_ms(standings: Standings) -> float:
-    """How late CentroiDB's event loop was at worst."""
-    return max(
-        (
-            figures.get("late_ms", 0.0)
-            for result in standings.results.values()
-            for measurement, rounds in result.items()
-            if measurement != "failed"
-            for figures in rounds
-        ),
-        default=0.0,
-    )
-
-
 def versions(every: Mapping[str, Standings]) -> set[str]:
     """Of the systems."""
     return {
-        f"{name.split(',')[0]} {result['release'][0]['version']}"
+        f"{SYSTEMS[name].distribution or name} {result['release'][0]['version']}"
         for standings in every.values()
         for name, result in standings.results.items()
         if "release" in result

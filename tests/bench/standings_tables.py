@@ -4,10 +4,10 @@ import math
 from collections.abc import Iterator
 
 from tests.bench.figures import Standings
-from tests.bench.systems import REFERENCE, SYSTEMS
+from tests.bench.systems import BARE, REFERENCE, SYSTEMS
 from tests.bench.tables import markdown
+from tests.bench.targets import LATE_MS
 
-BARE = "SQLite"
 RATIO = f"/ {REFERENCE}"
 COMMITS_RATIO = f"/ {BARE}"
 
@@ -17,6 +17,7 @@ def report(standings: Standings) -> Iterator[str]:
     yield searches(standings)
     yield costs(standings)
     yield commits(standings)
+    yield lateness(standings)
     yield efforts(standings)
     yield from failures(standings)
 
@@ -96,6 +97,16 @@ def committed(standings: Standings, name: str) -> list[str]:
         number(standings.median(name, "commits 64"), ",.0f"),
         number(standings.ratio(name, "commits 64", name, "commits 1"), ".1f"),
     ]
+
+
+def lateness(standings: Standings) -> str:
+    """Of the event loop, which a call of CentroiDB must not hold for long."""
+    header = ["event loop", "late by at most, ms", f"/ {LATE_MS:g}"]
+    lines = [
+        [what, number(late_ms, ".1f"), number(late_ms / LATE_MS, ".2f")]
+        for what, late_ms in standings.late_ms().items()
+    ]
+    return markdown(header, lines)
 
 
 def efforts(standings: Standings) -> str:

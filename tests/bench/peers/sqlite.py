@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from centroidb import Limits
+from centroidb.engine.db.writing import ROW_OVERHEAD_BYTES
 from tests.bench.peers.peer import Keys, Peer, Vectors
 from tests.bench.recall import K
 
 FILE = "sqlite.db"
-CHUNK_BYTES, ROW_OVERHEAD_BYTES = 1 << 20, 64
-"""A transaction of a bulk load holds as many rows as CentroiDB puts into a commit."""
 
 
 class Sqlite(Peer):
@@ -21,7 +21,8 @@ class Sqlite(Peer):
 
     def __init__(self, connection: Any, dim: int) -> None:
         self._connection = connection
-        self._rows_a_transaction = CHUNK_BYTES // (4 * dim + ROW_OVERHEAD_BYTES)
+        self._rows_a_transaction = Limits().chunk_bytes // (4 * dim + ROW_OVERHEAD_BYTES)
+        """In a bulk load: as many as CentroiDB puts into a commit."""
         self._turn = Lock()
         """One thread at a time is between BEGIN and COMMIT."""
         connection.execute("PRAGMA journal_mode = WAL").fetchall()
