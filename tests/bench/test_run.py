@@ -19,7 +19,7 @@ from tests.bench.target import Target, table
 from tests.bench.targets import targets
 from tests.bench.threads import effort_at
 
-ROWS, DIM = 1_500, 96
+ROWS, DIM = 600, 96
 TINY = sets.DataSet("A tiny set", partial(sets.synthetic, ROWS, DIM))
 
 
