@@ -123,6 +123,15 @@ class Visibility:
         mask: NDArray[np.bool_] = np.logical_and.reduce(conditions)
         return None if mask.all() else mask
 
+    def alive(self) -> tuple[Vid, Lsn, NDArray[np.int64]] | None:
+        """What a row is seen by: the first vid that is not, the LSN, and the end LSN by vid.
+
+        (0,) when nothing has ended; None when rows are excluded, which only a mask can say.
+        """
+        if self._excluded is not None:
+            return None
+        return (self.high, self.lsn, np.empty(0, np.int64) if self._ends is None else self._ends)
+
     def batch_key(self) -> tuple[int, ...]:
         """Equal for two that answer alike; one that excludes rows is only like itself."""
         return (self.high, self.lsn, id(self) if self._excluded is not None else 0)

@@ -7,10 +7,13 @@ the longest unused first.
 
 import threading
 from collections import OrderedDict
-from collections.abc import Hashable
-from typing import Generic, TypeVar
+from collections.abc import Callable, Hashable
+from typing import Any, Final, Generic, TypeVar
 
 T = TypeVar("T")
+D = TypeVar("D")
+
+DERIVED_MAX: Final = 16
 
 
 class Cache(Generic[T]):
@@ -21,9 +24,11 @@ class Cache(Generic[T]):
         self.keeps_runs = keeps_runs
         """Whether runs of rows may be kept, or partitions only."""
         self._guard = threading.Lock()
-        """Guards the two fields below."""
+        """Guards the fields below."""
         self._entries: OrderedDict[Hashable, tuple[T, int]] = OrderedDict()
         self._nbytes = 0
+        self._derived: OrderedDict[Hashable, tuple[object, Any]] = OrderedDict()
+        """What holds on to entries, and so must go when one of them does."""
 
     def __repr__(self) -> str:
         return f"<Cache: {len(self._entries)} entries, {self._nbytes} of {self.nbytes_max} bytes>"
@@ -47,13 +52,30 @@ class Cache(Generic[T]):
         with self._guard:
             self._remove(key)
             if nbytes > self.nbytes_max:
+                self._derived.clear()
                 return
             self._entries[key] = (entry, nbytes)
             self._nbytes += nbytes
             while self._nbytes > self.nbytes_max:
                 self._remove(next(iter(self._entries)))
 
+    def derived(self, key: Hashable, source: object, make: Callable[[], D]) -> D:
+        """What `make` makes of entries: the same each time, while `source` is and no entry goes.
+
+        It may hold entries as they come, and whoever uses it may go on when it is let go here.
+        """
+        with self._guard:
+            known = self._derived.pop(key, None)
+            if known is None or known[0] is not source:
+                known = source, make()
+            self._derived[key] = known
+            if len(self._derived) > DERIVED_MAX:
+                self._derived.popitem(last=False)
+            made: D = known[1]
+            return made
+
     def _remove(self, key: Hashable) -> None:
         old = self._entries.pop(key, None)
         if old is not None:
             self._nbytes -= old[1]
+            self._derived.clear()

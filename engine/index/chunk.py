@@ -117,6 +117,24 @@ class Chunk:
         self._multiply(tasks)
         return tasks
 
+    def vectors(self, places: Indices, out: Floats) -> Mask | None:
+        """Write the vectors of rows at ascending places (m,) to out (m, d).
+
+        Returns which rows are not in memory; None if all of them are.
+        """
+        starts = np.array(self.starts)
+        number = np.searchsorted(starts, places, side="right") - 1
+        row = places - starts[number]
+        unread = np.zeros(len(places), np.bool_)
+        borders = [0, *(np.flatnonzero(np.diff(number)) + 1).tolist(), len(places)]
+        for start, stop in pairwise(borders):
+            rows = self.blocks[number[start]].vectors
+            if rows is None:
+                unread[start:stop] = True
+            else:
+                out[start:stop] = rows[row[start:stop]]
+        return unread if unread.any() else None
+
     def _split(self, queries: Indices, blocks: list[int]) -> list[Task]:
         """The tasks of these queries, one for each kind of rows."""
         kinds: defaultdict[type, list[int]] = defaultdict(list)

@@ -24,7 +24,7 @@ every row is measured, a bounded number at a time.
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import chain
 from typing import Any, Final, Self, TypeAlias
 
 import numpy as np
@@ -34,6 +34,7 @@ from .arrays import Doubles, Floats, Indices, Mask, Vids
 from .chunk import Chunk, Ends, Probe, Task, chunks
 from .distance import Metric, distances
 from .queries import Queries
+from .sweep import Partitions, Swept, swept
 from .topk import TopK, group_positions
 
 __all__ = ["Fetch", "Found", "Probe", "Visible", "search"]
@@ -70,13 +71,16 @@ def search(
     *,
     visible: Visible,
     fetch: Fetch,
+    partitions: Partitions | None = None,
 ) -> list[Found]:
     """The k nearest visible rows of the probed blocks, for queries (q, d) as the user gave them.
 
-    `visible` is asked about rows before they are counted on; `fetch` reads the vectors of rows
-    whose block has none, in the order asked for.
+    `partitions` are probed too.  `visible` is asked about rows before they are counted on; `fetch`
+    reads the vectors of rows whose block has none, in the order asked for.
     """
     scan = _Scan(Queries.of(metric, queries), k, visible, fetch)
+    if partitions is not None and not scan.sweep(partitions):
+        probes = chain(partitions.probes(), probes)
     for chunk in chunks(probes, scan.queries):
         scan.measure(chunk, scan.sieve(chunk))
     return [scan.found(query) for query in range(len(queries))]
@@ -127,6 +131,16 @@ class _Scan:
         vids, distances = self._top.of(query)
         return Found(vids, distances, int(self._scanned[query]), int(self._reranked[query]))
 
+    def sweep(self, partitions: Partitions) -> bool:
+        """Scan partitions by the compiled kernels; False if it has to be done by chunks."""
+        left = swept(partitions, self.queries, self._k)
+        if left is None:
+            return False
+        self._scanned += left.scanned
+        self._top.lower(left.bounds)
+        self.measure(left, _Candidates(left.query, left.lower, left.vid, left.place))
+        return True
+
     def sieve(self, chunk: Chunk) -> _Candidates:
         """The rows of a chunk that may be among the nearest."""
         vids = np.concatenate([block.vids for block in chunk.blocks])
@@ -151,17 +165,17 @@ class _Scan:
         place = task.places(row)
         return _Candidates(task.queries[query], ends, vids[place], place)
 
-    def measure(self, chunk: Chunk, left: _Candidates) -> None:
+    def measure(self, source: Chunk | Swept, left: _Candidates) -> None:
         """Measure candidates, those with the lowest ends first, while they may be near."""
         left = left.where(np.lexsort((left.lower, left.query)))
         size = self._k
         while len(left := left.where(left.lower <= self._top.bounds[left.query])):
             first = group_positions(left.query) < size
-            self._measure(chunk, left.where(first))
+            self._measure(source, left.where(first))
             left = left.where(~first)
             size *= 2
 
-    def _measure(self, chunk: Chunk, chosen: _Candidates) -> None:
+    def _measure(self, source: Chunk | Swept, chosen: _Candidates) -> None:
         """Measure these, in the order in which they lie in memory and in the file."""
         order = np.argsort(chosen.place)
         step = max(1, MEASURED_VALUES // self.queries.dims)
@@ -170,25 +184,15 @@ class _Scan:
             at = order[start : start + step]
             some = chosen.where(at)
             wanted = self.queries.vectors[some.query]
-            measured[at] = distances(self.queries.metric, wanted, self._read(chunk, some))
+            measured[at] = distances(self.queries.metric, wanted, self._read(source, some))
         self._top.merge(chosen.query, measured, chosen.vid)
         self._reranked += np.bincount(chosen.query, minlength=len(self.queries))
 
-    def _read(self, chunk: Chunk, chosen: _Candidates) -> Floats:
+    def _read(self, source: Chunk | Swept, chosen: _Candidates) -> Floats:
         """Vectors (m, d) of candidates ordered by place."""
         vectors = np.empty((len(chosen), self.queries.dims), np.float32)
-        unread = np.zeros(len(chosen), np.bool_)
-        starts = np.array(chunk.starts)
-        number = np.searchsorted(starts, chosen.place, side="right") - 1
-        row = chosen.place - starts[number]
-        borders = [0, *(np.flatnonzero(np.diff(number)) + 1).tolist(), len(chosen)]
-        for start, stop in pairwise(borders):
-            rows = chunk.blocks[number[start]].vectors
-            if rows is None:
-                unread[start:stop] = True
-            else:
-                vectors[start:stop] = rows[row[start:stop]]
-        if unread.any():
+        unread = source.vectors(chosen.place, vectors)
+        if unread is not None:
             wanted, each = np.unique(chosen.vid[unread], return_inverse=True)
             vectors[unread] = self._fetch(wanted)[each]
         return vectors

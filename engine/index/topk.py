@@ -14,7 +14,7 @@ GROUPS: Final = 64
 class TopK:
     """Measured rows, and for each query the rank beyond which no row can be among the nearest.
 
-    `bounds` falls in two ways: by upper ends of brackets (`prove`) and by distances (`merge`).
+    `bounds` falls by upper ends of brackets (`prove`, `lower`) and by distances (`merge`).
     """
 
     def __init__(self, queries: Queries, k: int) -> None:
@@ -32,6 +32,10 @@ class TopK:
         self._uppers[queries] = _smallest(lowest, self._k)
         kth = self._uppers[queries].max(axis=1)
         self.bounds[queries] = np.minimum(self.bounds[queries], kth)
+
+    def lower(self, bounds: Doubles) -> None:
+        """Take note of ranks (q,) within which k rows of each query were proven to be."""
+        self.bounds = np.minimum(self.bounds, bounds)
 
     def merge(self, query: Indices, distance: Doubles, vid: Vids) -> None:
         """Take note of measured rows (m,), each for one query."""

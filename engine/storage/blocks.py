@@ -20,12 +20,19 @@ from ...wal.types import Vid
 from ..index.block import Block
 from ..index.cache import Cache
 from ..index.distance import Metric
-from ..index.generation import Generation
+from ..index.generation import Generation, Segments
 from ..index.segment import Segment
+from ..index.shelf import Shelf
 from .loading import block_rows
 
 VECTORS_SHARE = 0.6
 """Float32 vectors are cached beside codes when those of the whole table fit in this share."""
+
+SHELF_SHARE = 0.5
+"""Partitions are held all at once when what a search probes of them is likely to fit in this."""
+
+ROW_BYTES = 40
+"""What a row takes beside its vector and its codes, about."""
 
 
 @dataclass(frozen=True)
@@ -75,6 +82,25 @@ class TableReader:
         ascending, where = np.unique(vids, return_inverse=True)
         block = rows.read_vectors(self._connection, self._table.id, ascending, self._table.dim)
         return block.vectors[where]
+
+    def shelf(
+        self, generation: Generation, segments: Segments, ranked: NDArray[np.int32]
+    ) -> Shelf | None:
+        """A shelf with the partitions named in ranked int32 (q, nprobe).
+
+        None where it would hold more than memory may, and for rows without int8 codes.
+        """
+        nlist = generation.row.nlist
+        share = min(1.0, ranked.size / nlist)
+        row_bytes = self._table.dim * (5 if self._keeps_vectors else 1) + ROW_BYTES
+        room = SHELF_SHARE * self._cache.nbytes_max
+        if generation.codec != "sq8" or share * self._table.live * row_bytes > room:
+            return None
+        shelf = self._cache.derived(("shelf", generation.row.id), segments, lambda: Shelf(nlist))
+        for label in shelf.missing(ranked.ravel()):
+            refs = segments.get(label)
+            shelf.put(label, self.partition(generation, label, refs) if refs else None)
+        return shelf
 
     def partition(self, generation: Generation, centroid: int, refs: Sequence[SegmentRef]) -> Block:
         """The rows of `refs`, all the segments a manifest names for a partition."""

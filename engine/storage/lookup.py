@@ -10,6 +10,7 @@ import sqlite3
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -25,6 +26,7 @@ from ..index.delta import DeltaView
 from ..index.distance import Metric, nearest
 from ..index.generation import Generation, Manifest
 from ..index.scan import Found, Probe, search
+from ..index.sweep import Partitions
 from .blocks import BlockCache, TableReader
 from .loading import block_rows
 
@@ -81,9 +83,22 @@ def search_index(
 ) -> list[Answer]:
     """One Answer a query vector, through an index."""
     reader = TableReader(connection, table, cache)
-    probes = _probes(reader, query, visibility.high, probe)
+    ranked = probe.search.rank(query.vectors, probe.nprobe)
+    shelf = reader.shelf(probe.generation, probe.manifest.segments, ranked)
+    probes = _in_memory(query.metric, probe.manifest, visibility.high, ranked)
+    partitions = None
+    if shelf is not None:
+        partitions = Partitions(shelf, ranked, visibility.alive())
+    else:
+        probes = chain(_stored(reader, probe, ranked), probes)
     found = search(
-        query.metric, query.vectors, probes, query.k, visible=visibility, fetch=reader.fetch
+        query.metric,
+        query.vectors,
+        probes,
+        query.k,
+        visible=visibility,
+        fetch=reader.fetch,
+        partitions=partitions,
     )
     probed = min(probe.nprobe, probe.generation.row.nlist)
     answers = [_answer(each, probed) for each in found]
@@ -164,15 +179,21 @@ def _merged(one: Answer, other: Answer, k: int) -> Answer:
     return Answer(vids[order], distances[order], scanned, reranked, 0)
 
 
-def _probes(reader: TableReader, query: Query, high: Vid, probe: IndexProbe) -> Iterator[Probe]:
-    ranked = probe.search.rank(query.vectors, probe.nprobe)
+def _stored(reader: TableReader, probe: IndexProbe, ranked: NDArray[np.int32]) -> Iterator[Probe]:
+    """The stored partitions, one after another; ranked: int32 (q, nprobe)."""
     segments = probe.manifest.segments
     for centroid, queries in _askers(ranked):
         refs = segments.get(centroid)
         if refs:
             yield Probe(reader.partition(probe.generation, centroid, refs), queries)
-    for rows_in_memory in _unfolded(probe.manifest, high):
-        yield from _probes_in_memory(query.metric, rows_in_memory, ranked)
+
+
+def _in_memory(
+    metric: Metric, manifest: Manifest, high: Vid, ranked: NDArray[np.int32]
+) -> Iterator[Probe]:
+    """The rows in these partitions that are not stored yet."""
+    for rows_in_memory in _unfolded(manifest, high):
+        yield from _probes_in_memory(metric, rows_in_memory, ranked)
 
 
 def _askers(ranked: NDArray[np.int32]) -> Iterator[tuple[int, NDArray[np.intp]]]:

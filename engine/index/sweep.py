@@ -1,0 +1,114 @@
+"""A sweep: the partitions of a shelf that queries probe, scanned by the compiled kernels.
+
+Where there are no kernels, and where brackets tell so little that too many rows are left, the same
+partitions go through `chunk` as probes.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .arrays import Doubles, Floats, Indices, Mask, Vids
+from .chunk import Probe
+from .compiled import KERNELS
+from .queries import ROUNDING, Queries
+from .shelf import Shelf
+
+ROOM: Final = 4096
+"""Rows of a query that may be left, and four times k more."""
+
+K_MAX: Final = 1024
+DIMS_MAX: Final = 1 << 16
+"""Above these the scan is numpy's: the heap gets deep, and products leave 32 bits."""
+
+ROW_BITS: Final = 32
+
+Alive: TypeAlias = tuple[int, int, NDArray[np.int64]]
+"""The first vid a snapshot does not see, its LSN, and the end LSN by vid, (0,) if none ended."""
+
+
+@dataclass(frozen=True, slots=True)
+class Partitions:
+    """Which partitions queries probe, all of them on the shelf."""
+
+    shelf: Shelf
+    ranked: NDArray[np.int32]
+    """(q, nprobe): partitions, nearest first"""
+    alive: Alive | None
+    """None where only a mask can say what is seen"""
+
+    def probes(self) -> Iterator[Probe]:
+        """The same, for a scan by chunks: each partition with the queries that probe it."""
+        if len(self.ranked) == 1:
+            for _, block in self.shelf.present(self.ranked[0]):
+                yield Probe(block)
+            return
+        flat = self.ranked.ravel()
+        order = np.argsort(flat, kind="stable")
+        labels, starts = np.unique(flat[order], return_index=True)
+        queries = np.split(order // self.ranked.shape[1], starts[1:])
+        asked = dict(zip(labels.tolist(), queries, strict=True))
+        for label, block in self.shelf.present(labels):
+            yield Probe(block, asked[label])
+
+
+@dataclass(frozen=True, slots=True)
+class Swept:
+    """What a sweep leaves, query after query: rows whose brackets reach into the nearest k."""
+
+    shelf: Shelf
+    query: Indices
+    lower: Doubles
+    """lower ends, in rank"""
+    vid: Vids
+    place: Indices
+    """partition << 32 | row"""
+    bounds: Doubles
+    """(q,): k rows of each query are proven to be within"""
+    scanned: NDArray[np.int64]
+    """(q,): rows looked at"""
+
+    def vectors(self, places: Indices, out: Floats) -> Mask | None:
+        """See `Shelf.vectors`; for rows at these places."""
+        return self.shelf.vectors(places >> ROW_BITS, places & ((1 << ROW_BITS) - 1), out)
+
+
+def swept(partitions: Partitions, queries: Queries, k: int) -> Swept | None:
+    """Scan the partitions; None if that is left to the chunks."""
+    shelf, ranked = partitions.shelf, partitions.ranked
+    kernels = KERNELS.fused(shelf.rows(ranked.ravel()))
+    if kernels is None or partitions.alive is None or k > K_MAX or queries.dims > DIMS_MAX:
+        return None
+    rounding = (queries.dims + 64) * 2.0**-48 if queries.metric == "cosine" else 0.0
+    heaps = np.full((len(queries), k), np.inf)
+    lower, place, vid = np.empty(ROOM + 4 * k), *np.empty((2, ROOM + 4 * k), np.int64)
+    counts = np.zeros((len(queries), 2), np.int64)
+    parts = []
+    for number, heap in enumerate(heaps):
+        counts[number] = found, _ = kernels.scan(
+            queries.metric == "dot",
+            *(shelf.table, ranked[number], queries.directions[number], rounding),
+            *(partitions.alive, heap, lower, place, vid),
+        )
+        if found < 0:
+            return None
+        parts.append((lower[:found].copy(), place[:found].copy(), vid[:found].copy()))
+    lowers, places, vids = (np.concatenate(column) for column in zip(*parts, strict=True))
+    query = np.repeat(np.arange(len(queries)), counts[:, 0])
+    bounds, lowers = _ranks(queries, query, heaps[:, 0], lowers)
+    return Swept(shelf, query, lowers, vids, places, bounds, counts[:, 1])
+
+
+def _ranks(
+    queries: Queries, query: Indices, uppers: Doubles, lowers: Doubles
+) -> tuple[Doubles, Doubles]:
+    """Upper ends (q,) and lower ends (m,), of |x - q| or -x.q, in rank; see `sq8`."""
+    if queries.metric == "dot":
+        return uppers, lowers
+    origins = queries.origins
+    bounds = np.square(uppers) * 0.5 - origins * (1 - ROUNDING)
+    near = np.maximum(lowers, 0)
+    return bounds, np.square(near) * 0.5 - origins[query] * (1 + ROUNDING)
