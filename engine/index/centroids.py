@@ -4,7 +4,8 @@ Both must be the same whoever asks along with it: a search in a snapshot never c
 assigned in a batch lands where it would alone.  So float32 products only sieve, and float64, in an
 order that only the dimension decides, has the last word; ties go to the lower centroid.
 
-    rank      in float64 for every centroid |c|^2 / 2 - c.q (l2), -c.q / |c| (cosine), -c.q (dot)
+    rank      in float64 |c|^2 / 2 - c.q (l2), -c.q / |c| (cosine), -c.q (dot), for all centroids
+              that a float32 product leaves among the nprobe best
     assign    float32 matrix product of rows and centroids, both moved by the mean of the centroids;
               all centroids within the error of the best are compared by sum((x - c)^2) in float64
 
@@ -115,9 +116,8 @@ class ExactSearch:
 
     def rank(self, queries: Floats, nprobe: int) -> Labels:
         """See `CentroidSearch`."""
-        everyone = np.arange(len(self.centroids))
         directions = index_doubles(self._metric, queries)
-        ranked = [nearest(self._scores(each), everyone, nprobe) for each in directions]
+        ranked = [self._rank(direction, nprobe) for direction in directions]
         return np.array(ranked, dtype=np.int32).reshape(len(queries), -1)
 
     def assign(self, vectors: Floats) -> tuple[Labels, Doubles]:
@@ -131,8 +131,27 @@ class ExactSearch:
             labels[some], squares[some] = self._assign(rows[some])
         return labels, squares
 
-    def _scores(self, direction: Doubles) -> Doubles:
-        return _scores(self._metric, self._doubles, self._squares, direction)
+    def _rank(self, direction: Doubles, nprobe: int) -> Indices:
+        labels = self._likely(direction, nprobe)
+        scores = _scores(self._metric, self._doubles[labels], self._squares[labels], direction)
+        ranked: Indices = labels[nearest(scores, labels, nprobe)]
+        return ranked
+
+    def _likely(self, direction: Doubles, nprobe: int) -> Indices:
+        """Centroids that may be among the nprobe best of a direction (d,), ascending.
+
+        Products of float32 are off by `product_slack` |c| |q|, which (|c|^2 + |q|^2) bounds with
+        half of it to spare, for the rounding of what is multiplied and added (see `flat`).
+        """
+        if nprobe * 2 > len(self.centroids):
+            return np.arange(len(self.centroids))
+        kernels, halves, reach = self._sieve
+        estimates = halves - kernels @ direction.astype(np.float32)
+        dims = len(direction)
+        slack = product_slack(dims) * (reach + float(np.vdot(direction, direction)))
+        slack += product_floor(dims)
+        limit = np.partition(estimates, nprobe - 1)[nprobe - 1] + np.float32(2.01 * slack)
+        return np.flatnonzero(estimates <= limit)
 
     def _assign(self, rows: Floats) -> tuple[Labels, Doubles]:
         mean, centroids, halves, reach = self._moved
@@ -153,6 +172,19 @@ class ExactSearch:
     @cached_property
     def _squares(self) -> Doubles:
         return squared_norms(self.centroids)
+
+    @cached_property
+    def _sieve(self) -> tuple[Floats, Floats, float]:
+        """What estimates are made of: kernels (nlist, d), half their squares (nlist,), or zeros.
+
+        Under cosine the kernels are unit vectors.  Also the largest squared norm of a kernel.
+        """
+        halves = np.zeros(len(self.centroids), np.float32)
+        if self._metric == "cosine":
+            return index_space("cosine", self.centroids), halves, 1.0
+        if self._metric == "l2":
+            halves = (self._squares / 2).astype(np.float32)
+        return self.centroids, halves, float(self._squares.max())
 
     @cached_property
     def _moved(self) -> tuple[Floats, Floats, Floats, float]:

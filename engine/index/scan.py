@@ -45,6 +45,9 @@ Visible: TypeAlias = Callable[[Vids], Mask | None]
 Fetch: TypeAlias = Callable[[Vids], Floats]
 """Reads the float32 vectors (n, d) of rows (n,)."""
 
+MEASURED_FIRST: Final = 32
+"""Rows of a query measured at first, if k is less: fewer are not worth a round of their own."""
+
 MEASURED_VALUES: Final = 1 << 17
 """Values of vectors brought together to be measured: 512 KiB, and as much of queries."""
 
@@ -168,7 +171,7 @@ class _Scan:
     def measure(self, source: Chunk | Swept, left: _Candidates) -> None:
         """Measure candidates, those with the lowest ends first, while they may be near."""
         left = left.where(np.lexsort((left.lower, left.query)))
-        size = self._k
+        size = max(self._k, MEASURED_FIRST)
         while len(left := left.where(left.lower <= self._top.bounds[left.query])):
             first = group_positions(left.query) < size
             self._measure(source, left.where(first))
