@@ -43,6 +43,11 @@ async def run_blocking(fn: Callable[[*Ts], T], *args: *Ts) -> T:
     return await trio.to_thread.run_sync(fn, *args, limiter=_workers())
 
 
+def is_substituted() -> bool:
+    """Whether a simulation decides when blocking work runs."""
+    return _substitute is not None
+
+
 @contextmanager
 def substitute(seam: Seam) -> Iterator[None]:
     """While it is entered, `seam` runs all blocking work of the process."""

@@ -66,6 +66,18 @@ class ReaderPool:
                 if self.is_drained:
                     self._on_drained()
 
+    @property
+    def can_read_here(self) -> bool:
+        """Whether a call could run at once, on a connection that is open already."""
+        return bool(self._idle and self._slots.value and self._gate.is_set() and not self.closed)
+
+    def read_here(self, fn: Callable[[sqlite3.Connection], T]) -> T:
+        """Run `fn(connection)` in this thread, inside one read transaction: see `can_read_here`.
+
+        Nothing else happens on the event loop meanwhile, so `fn` must be short.
+        """
+        return _in_transaction(self._idle[-1], fn)
+
     async def read_alone(self, fn: Callable[[sqlite3.Connection], T]) -> T:
         """Run `fn` on a connection of its own, if it takes its time: only closing waits for it."""
         if self.closed:

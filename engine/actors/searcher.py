@@ -5,26 +5,31 @@
                   [ s2 ]  gathered while both are busy
                        [ s3 s4 s5 ]            one pass over the partitions they share
 
-A search starts at once, in its caller's task, while nobody waits and a worker is
-free. While all are busy, searches that ask the same thing of the same state
-(index, snapshot, nprobe, k) wait together and become one batch, so that a
-partition is brought in once for all.
+A search that comes alone and is quick (`quick`) is answered on the event loop. Any
+other starts at once, in its caller's task, while nobody waits and there are no more
+searches than workers. Else searches that ask the same thing of the same state (index,
+snapshot, nprobe, k) wait together and become one batch, so that a partition is
+brought in once for all.
 """
 
 import logging
-from collections.abc import Sequence
+import sqlite3
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
+from time import perf_counter
 from typing import Any
 
 import numpy as np
 import trio
 
 from ...txn.deaths import Visibility
+from ...wal.blocking import is_substituted
 from ...wal.catalog import TableRow
 from ...wal.errors import ClosedError, CorruptError
 from ..storage.lookup import Answer, IndexProbe, Query, search_exactly, search_index
 from .promise import Promise
+from .quick import Kind, Quick
 from .state import State
 from .wide import unwrapped
 
@@ -57,6 +62,11 @@ class Search:
             query.with_rows,
         )
 
+    def kind(self) -> Kind:
+        """Requests that are equal in this take about as long."""
+        probe, query = self.probe, self.query
+        return (probe.generation.row.id, probe.nprobe, query.k, query.with_rows)
+
 
 @dataclass(frozen=True)
 class LookUp:
@@ -70,6 +80,7 @@ class Searcher:
 
     def __init__(self, state: State, workers: int) -> None:
         self._state = state
+        self._workers = workers
         self._free = trio.Semaphore(workers)
         """Workers that are not busy."""
         self._send, self._receive = trio.open_memory_channel[Search](INBOX)
@@ -77,14 +88,40 @@ class Searcher:
         """Requests taken from the inbox; no more than the inbox holds."""
         self._ended = False
         """Set by the task when it ends: nothing is looked up any more."""
+        self._inside = 0
+        """Searches that have come and are not answered."""
+        self._quick = Quick()
 
     def __repr__(self) -> str:
         return f"<Searcher: {len(self._waiting)} waiting, {self._free.value} workers free>"
 
     async def search(self, request: Search) -> list[Answer]:
         """Answer a request: one Answer a query vector."""
-        await trio.lowlevel.checkpoint_if_cancelled()
-        if self._waiting or self._ended or not self._take_worker():
+        self._inside += 1
+        try:
+            await trio.lowlevel.checkpoint()  # those that came together are all inside after it
+            answers = self._answer_here(request)
+            return answers if answers is not None else await self._answer_elsewhere(request)
+        finally:
+            self._inside -= 1
+
+    def _answer_here(self, request: Search) -> list[Answer] | None:
+        """Answer a request on the event loop; None if it must not be."""
+        kind, pool = request.kind(), self._state.pool
+        if self._inside > 1 or self._ended or len(request.query.vectors) > 1:
+            return None
+        if kind not in self._quick or not pool.can_read_here or is_substituted():
+            return None
+        try:
+            answers, took_s = pool.read_here(self._looking_up(request, request.query))
+        except CorruptError:
+            return None  # it is met again in a worker, where there is time for it
+        self._quick.note(kind, took_s)
+        return answers
+
+    async def _answer_elsewhere(self, request: Search) -> list[Answer]:
+        many = self._waiting or self._inside > self._workers
+        if many or self._ended or not self._take_worker():
             await self._queue(request)
         elif request.promise.take():
             await self._carry_out(LookUp([request]))
@@ -173,22 +210,25 @@ class Searcher:
         query = replace(first.query, vectors=vectors)
         state = self._state
         try:
-            answers: list[Answer] = await state.pool.read(
-                partial(
-                    search_index,
-                    cache=state.cache,
-                    table=first.table,
-                    visibility=first.visibility,
-                    query=query,
-                    probe=first.probe,
-                )
-            )
+            answers, took_s = await state.pool.read(self._looking_up(first, query))
         except CorruptError as error:  # a damaged index costs time; a damaged row raises again
             log.warning("index %s: %s; searching exactly", first.probe.generation.row.index, error)
             return await search_exactly(
                 state.pool.read, state.cache, first.table, first.visibility, query
             )
+        self._quick.note(first.kind(), took_s / len(vectors))
         return answers
+
+    def _looking_up(self, first: Search, query: Query) -> Callable[..., tuple[list[Answer], float]]:
+        """What answers a query on a connection, and says how many seconds that took."""
+        return partial(
+            _timed,
+            cache=self._state.cache,
+            table=first.table,
+            visibility=first.visibility,
+            query=query,
+            probe=first.probe,
+        )
 
     def _refuse_all(self) -> None:
         self._ended = True
@@ -197,3 +237,9 @@ class Searcher:
         error = self._state.failed or ClosedError("the database was closed during the search")
         for request in self._waiting:
             request.promise.fail(error)
+
+
+def _timed(connection: sqlite3.Connection, **asked: Any) -> tuple[list[Answer], float]:
+    started_s = perf_counter()
+    answers = search_index(connection, **asked)
+    return answers, perf_counter() - started_s

@@ -269,9 +269,53 @@ def scan(
     return kept(lower, place, vid, found, heap[0]), rows
 
 
+@compiled
+def scan_all(
+    is_dot: bool,
+    table: Any,
+    ranked: Any,
+    directions: Any,
+    rounding: float,
+    alive: Any,
+    heaps: Any,
+    found: tuple[Any, Any, Any],
+    counts: Any,
+) -> int:
+    """`scan` for each query: ranked (q, p), directions (q, d), heaps (q, k).
+
+    found: lower, place, vid, each (q times the room of one,), filled from the front; counts: int64
+    (q, 2), rows found and rows there were.  Returns how many are found in all, -1 if too many.
+    """
+    lower, place, vid = found
+    room = len(lower) // len(ranked)
+    total = 0
+    for query in range(len(ranked)):
+        until = total + room
+        left, rows = scan(
+            is_dot,
+            table,
+            ranked[query],
+            directions[query],
+            rounding,
+            alive,
+            heaps[query],
+            lower[total:until],
+            place[total:until],
+            vid[total:until],
+        )
+        if left < 0:
+            return -1
+        counts[query, 0], counts[query, 1] = left, rows
+        total += left
+    return total
+
+
 def warm() -> None:
     """Compile the scan for the types it is called with, or load it from numba's cache."""
     table = np.zeros((1, FIELDS), np.int64)
     alive = (1, 0, np.empty(0, np.int64))
-    room = (np.empty(1), np.empty(1, np.int64), np.empty(1, np.int64))
-    scan(False, table, np.zeros(1, np.int32), np.zeros(1), 0.0, alive, np.full(1, np.inf), *room)
+    found = np.empty(1), np.empty(1, np.int64), np.empty(1, np.int64)
+    counts, heaps = np.zeros((1, 2), np.int64), np.full((1, 1), np.inf)
+    scan_all(
+        False, table, np.zeros((1, 1), np.int32), np.zeros((1, 1)), 0.0, alive, heaps, found, counts
+    )

@@ -84,22 +84,19 @@ def swept(partitions: Partitions, queries: Queries, k: int) -> Swept | None:
         return None
     rounding = (queries.dims + 64) * 2.0**-48 if queries.metric == "cosine" else 0.0
     heaps = np.full((len(queries), k), np.inf)
-    lower, place, vid = np.empty(ROOM + 4 * k), *np.empty((2, ROOM + 4 * k), np.int64)
+    room = len(queries) * (ROOM + 4 * k)
+    lower, place, vid = np.empty(room), np.empty(room, np.int64), np.empty(room, np.int64)
     counts = np.zeros((len(queries), 2), np.int64)
-    parts = []
-    for number, heap in enumerate(heaps):
-        counts[number] = found, _ = kernels.scan(
-            queries.metric == "dot",
-            *(shelf.table, ranked[number], queries.directions[number], rounding),
-            *(partitions.alive, heap, lower, place, vid),
-        )
-        if found < 0:
-            return None
-        parts.append((lower[:found].copy(), place[:found].copy(), vid[:found].copy()))
-    lowers, places, vids = (np.concatenate(column) for column in zip(*parts, strict=True))
+    total = kernels.scan_all(
+        queries.metric == "dot",
+        *(shelf.table, ranked, queries.directions, rounding, partitions.alive),
+        *(heaps, (lower, place, vid), counts),
+    )
+    if total < 0:
+        return None
     query = np.repeat(np.arange(len(queries)), counts[:, 0])
-    bounds, lowers = _ranks(queries, query, heaps[:, 0], lowers)
-    return Swept(shelf, query, lowers, vids, places, bounds, counts[:, 1])
+    bounds, lowers = _ranks(queries, query, heaps[:, 0], lower[:total])
+    return Swept(shelf, query, lowers, vid[:total], place[:total], bounds, counts[:, 1])
 
 
 def _ranks(

@@ -1,0 +1,37 @@
+"""Which searches are so quick that a worker thread is not worth its way there and back.
+
+    a search that asks alike took     0.4 ms           3 ms
+                                        |                |
+    the next one is answered          on the loop      in a worker
+
+A worker costs a search 0.1 to 0.4 ms, as long as nobody else wants the event loop meanwhile.  So
+a search with one query that comes alone is answered on the loop, when the one before that asked
+alike took less than a millisecond, in a worker or here: the loop is held for longer at most once
+(when a page must be read from the disk, say), and then the next one goes to a worker again.
+"""
+
+from typing import Any, Final
+
+HERE_S: Final = 0.001
+"""The longest search that the next one follows on the event loop."""
+
+KINDS_MAX: Final = 256
+
+Kind = tuple[Any, ...]
+"""What searches that take about as long have in common."""
+
+
+class Quick:
+    """How long searches took, by kind. Used on the event loop only."""
+
+    def __init__(self) -> None:
+        self._took_s: dict[Kind, float] = {}
+
+    def __contains__(self, kind: Kind) -> bool:
+        return self._took_s.get(kind, HERE_S) < HERE_S
+
+    def note(self, kind: Kind, took_s: float) -> None:
+        """A search of this kind took so long."""
+        if len(self._took_s) >= KINDS_MAX and kind not in self._took_s:
+            self._took_s.clear()
+        self._took_s[kind] = took_s
