@@ -1,11 +1,11 @@
 """The scan of int8 codes in one pass, compiled by numba; imported only with numba (`compiled`).
 
-    for each query
-        for each partition it probes, nearest first
-            quantise the query for it
-            for 64 rows at a time     products, and which of them may be near the bound
-                each of those         asked whether the snapshot sees it
-                                      its upper end may lower the bound
+    for each partition, nearest first where there are few queries
+        quantise each query that probes it
+        for 64 rows at a time, and for each of these queries
+            products, and which rows may be near the bound
+            each of those         asked whether the snapshot sees it
+                                  its upper end may lower the bound
 
 What `chunk` and `sq8` do for all rows in some thirty passes over arrays happens here while the
 codes are in the processor's first cache, and the bound of the rows before leaves little to do for
@@ -37,10 +37,10 @@ CODES, STEPS, SQUARES, ERRORS, VIDS, CENTROID, ROWS = range(7)
 
 FIELDS: Final = 7
 
-BOUND, STEP_OF, LENGTH, ERROR, OFFSET, FLOOR, NORM, ROUNDING = range(8)
-"""What is known of the query and a partition: `asked`."""
+BOUND, STEP_OF, LENGTH, ERROR, OFFSET, FLOOR, NORM, ROUNDING, DIMS = range(9)
+"""What is known of the query and a partition: `begin`, `asked`."""
 
-NUMBERS: Final = 8
+NUMBERS: Final = 9
 
 STEPS_MAX: Final = 127.0
 WIDENED: Final = 1 + 2.0**-30
@@ -219,61 +219,145 @@ def collected(
 
 
 @compiled
+def tile(
+    is_dot: bool,
+    columns: Any,
+    label: int,
+    rows: tuple[int, int],
+    query: Any,
+    numbers: Any,
+    alive: Any,
+    heap: Any,
+    found: tuple[Any, Any, Any],
+    count: int,
+    scratch: tuple[Any, Any],
+) -> int:
+    """Scan the rows from the first to before the second of a partition for a query.
+
+    query, numbers: what `asked` made; scratch: dots int32 (TILE,) and ends float64 (3, TILE).
+    Returns how many rows are found now, of `count` before; -1 if too many.
+    """
+    first, last = rows
+    dots, ends = scratch
+    lower, place, vid = found
+    dims = np.int64(numbers[DIMS])
+    multiply(columns[CODES], first, last, columns[ROWS], dims, query, dots)
+    numbers[BOUND] = heap[0]
+    bracketed(is_dot, columns, first, last, dots, numbers, ends)
+    places = (np.int64(label) << 32 | first, last - first)
+    vids = carray(integers_at(columns[VIDS]), columns[ROWS])[first:last]
+    return collected(is_dot, ends, places, vids, alive, heap, lower, place, vid, count)
+
+
+@compiled
+def begin(is_dot: bool, direction: Any, rounding: float, query: Any, numbers: Any) -> None:
+    """What is known of a query (d,) before the first partition."""
+    numbers[NORM], numbers[ROUNDING] = np.sqrt(product(direction, direction)), rounding
+    numbers[DIMS] = len(direction)
+    if is_dot:
+        residual, origin = np.empty(len(direction)), np.zeros(len(direction))
+        asked(False, direction, origin, residual, query, numbers)
+
+
+@compiled
+def scan_alone(
+    is_dot: bool,
+    table: Any,
+    labels: Any,
+    direction: Any,
+    query: Any,
+    numbers: Any,
+    alive: Any,
+    heap: Any,
+    found: tuple[Any, Any, Any],
+) -> tuple[int, int]:
+    """Scan partitions (p,) for one query, after `begin`: rows found, -1 if too many, and rows."""
+    residual = np.empty(len(direction))
+    scratch = np.empty(TILE, np.int32), np.empty((3, TILE))
+    count, rows = 0, 0
+    for label in labels:
+        columns = table[label]
+        if columns[ROWS]:
+            rows += columns[ROWS]
+            centroid = carray(doubles_at(columns[CENTROID]), len(direction))
+            asked(is_dot, direction, centroid, residual, query, numbers)
+        for first in range(0, columns[ROWS], TILE):
+            some = first, min(columns[ROWS], first + TILE)
+            count = tile(
+                is_dot,
+                columns,
+                label,
+                some,
+                query,
+                numbers,
+                alive,
+                heap,
+                found,
+                count,
+                scratch,
+            )
+            if count < 0:
+                return -1, rows
+    return count, rows
+
+
+@compiled
+def scan_shared(
+    is_dot: bool,
+    table: Any,
+    label: int,
+    askers: Any,
+    directions: Any,
+    queries: Any,
+    numbers: Any,
+    alive: Any,
+    heaps: Any,
+    found: tuple[Any, Any, Any],
+    counts: Any,
+) -> bool:
+    """Scan one partition for some queries (m,), a tile for all of them before the next.
+
+    queries: int8 (q, 2, padded); numbers: (q, NUMBERS), both after `begin`; found: as in `scan`;
+    counts: int64 (q, 2), changed.  Whether there was room.
+    """
+    columns, residual = table[label], np.empty(directions.shape[1])
+    scratch = np.empty(TILE, np.int32), np.empty((3, TILE))
+    lower, place, vid = found
+    room = len(lower) // len(heaps)
+    if not columns[ROWS]:
+        return True
+    centroid = carray(doubles_at(columns[CENTROID]), directions.shape[1])
+    for query in askers:
+        asked(is_dot, directions[query], centroid, residual, queries[query], numbers[query])
+        counts[query, 1] += columns[ROWS]
+    for first in range(0, columns[ROWS], TILE):
+        some = first, min(columns[ROWS], first + TILE)
+        for query in askers:
+            mine = slice(query * room, (query + 1) * room)
+            counts[query, 0] = tile(
+                is_dot,
+                columns,
+                label,
+                some,
+                queries[query],
+                numbers[query],
+                alive,
+                heaps[query],
+                (lower[mine], place[mine], vid[mine]),
+                counts[query, 0],
+                scratch,
+            )
+            if counts[query, 0] < 0:
+                return False
+    return True
+
+
+@compiled
 def scan(
     is_dot: bool,
     table: Any,
     ranked: Any,
-    direction: Any,
-    rounding: float,
-    alive: Any,
-    heap: Any,
-    lower: Any,
-    place: Any,
-    vid: Any,
-) -> tuple[int, int]:
-    """Rows whose brackets reach into the nearest k, for one query: how many, and of how many.
-
-    table: int64 (nlist, FIELDS); ranked: int32 (p,), partitions; direction: float64 (d,);
-    rounding: what it adds to the query's error; alive: the first vid the snapshot does not see,
-    its LSN, the end LSN by vid, (0,) when none has ended; heap: float64 (k,), all infinite, and
-    then the k smallest upper ends; lower, place, vid: (room,), what is found, where
-    place = partition << 32 | row.  Ends are of |x - q|, or of -x.q under dot.  There are -1 when
-    there is no room for them.
-    """
-    dims = len(direction)
-    query = np.zeros((2, (dims + STEP - 1) // STEP * STEP), np.int8)
-    residual, numbers = np.zeros(dims), np.zeros(NUMBERS)
-    dots, ends = np.empty(TILE, np.int32), np.empty((3, TILE))
-    numbers[NORM], numbers[ROUNDING] = np.sqrt(product(direction, direction)), rounding
-    if is_dot:
-        asked(False, direction, np.zeros(dims), residual, query, numbers)
-    found, rows = 0, 0
-    for label in ranked:
-        columns = table[label]
-        count = columns[ROWS]
-        rows += count
-        if count:
-            centroid = carray(doubles_at(columns[CENTROID]), dims)
-            asked(is_dot, direction, centroid, residual, query, numbers)
-            vids = carray(integers_at(columns[VIDS]), count)
-        for first in range(0, count, TILE):
-            last = min(count, first + TILE)
-            multiply(columns[CODES], first, last, count, dims, query, dots)
-            numbers[BOUND] = heap[0]
-            bracketed(is_dot, columns, first, last, dots, numbers, ends)
-            places = (np.int64(label) << 32 | first, last - first)
-            tile = vids[first:last]
-            found = collected(is_dot, ends, places, tile, alive, heap, lower, place, vid, found)
-            if found < 0:
-                return -1, rows
-    return kept(lower, place, vid, found, heap[0]), rows
-
-
-@compiled
-def scan_all(
-    is_dot: bool,
-    table: Any,
-    ranked: Any,
+    asking: Any,
     directions: Any,
     rounding: float,
     alive: Any,
@@ -281,41 +365,86 @@ def scan_all(
     found: tuple[Any, Any, Any],
     counts: Any,
 ) -> int:
-    """`scan` for each query: ranked (q, p), directions (q, d), heaps (q, k).
+    """Rows whose brackets reach into the nearest k of queries (q, d) float64.
 
-    found: lower, place, vid, each (q times the room of one,), filled from the front; counts: int64
-    (q, 2), rows found and rows there were.  Returns how many are found in all, -1 if too many.
+    table: int64 (nlist, FIELDS); ranked: int32 (q, p), partitions that each query probes first,
+    alone; asking: int64 (m, 2), others and who probes them, ordered by partition, scanned for all
+    of these together; rounding: what it adds to the error of a query; alive: the first vid the
+    snapshot does not see, its LSN, the end LSN by vid, (0,) when none has ended; heaps: float64
+    (q, k), all infinite, and then the k smallest upper ends.
+
+    found: lower ends, places and vids, each (q times the room of one,), filled from the front,
+    query after query, where place = partition << 32 | row; counts: int64 (q, 2) of zeros, rows
+    found and rows there were.  Ends are of |x - q|, or of -x.q under dot.  Returns how many are
+    found in all, -1 if there are too many.
     """
+    q, dims = directions.shape
+    queries = np.zeros((q, 2, (dims + STEP - 1) // STEP * STEP), np.int8)
+    numbers = np.zeros((q, NUMBERS))
     lower, place, vid = found
-    room = len(lower) // len(ranked)
-    total = 0
-    for query in range(len(ranked)):
-        until = total + room
-        left, rows = scan(
+    room = len(lower) // q
+    for query in range(q):
+        mine = slice(query * room, (query + 1) * room)
+        begin(is_dot, directions[query], rounding, queries[query], numbers[query])
+        counts[query] = scan_alone(
             is_dot,
             table,
             ranked[query],
             directions[query],
-            rounding,
+            queries[query],
+            numbers[query],
             alive,
             heaps[query],
-            lower[total:until],
-            place[total:until],
-            vid[total:until],
+            (lower[mine], place[mine], vid[mine]),
         )
-        if left < 0:
+        if counts[query, 0] < 0:
             return -1
-        counts[query, 0], counts[query, 1] = left, rows
+    start = 0
+    while start < len(asking):
+        until = start + 1
+        while until < len(asking) and asking[until, 0] == asking[start, 0]:
+            until += 1
+        if not scan_shared(
+            is_dot,
+            table,
+            asking[start, 0],
+            asking[start:until, 1],
+            directions,
+            queries,
+            numbers,
+            alive,
+            heaps,
+            found,
+            counts,
+        ):
+            return -1
+        start = until
+    return gathered(found, heaps, counts)
+
+
+@compiled
+def gathered(found: tuple[Any, Any, Any], heaps: Any, counts: Any) -> int:
+    """Move what each query has found, and is still near, to the front; returns how many it is."""
+    lower, place, vid = found
+    room = len(lower) // len(heaps)
+    total = 0
+    for query in range(len(heaps)):
+        start = query * room
+        some = slice(start, start + room)
+        left = kept(lower[some], place[some], vid[some], counts[query, 0], heaps[query, 0])
+        for at in range(left):
+            lower[total + at], place[total + at] = lower[start + at], place[start + at]
+            vid[total + at] = vid[start + at]
+        counts[query, 0] = left
         total += left
     return total
 
 
 def warm() -> None:
     """Compile the scan for the types it is called with, or load it from numba's cache."""
-    table = np.zeros((1, FIELDS), np.int64)
+    table, ranked = np.zeros((1, FIELDS), np.int64), np.zeros((1, 1), np.int32)
     alive = (1, 0, np.empty(0, np.int64))
     found = np.empty(1), np.empty(1, np.int64), np.empty(1, np.int64)
-    counts, heaps = np.zeros((1, 2), np.int64), np.full((1, 1), np.inf)
-    scan_all(
-        False, table, np.zeros((1, 1), np.int32), np.zeros((1, 1)), 0.0, alive, heaps, found, counts
-    )
+    asking, counts = np.empty((0, 2), np.int64), np.zeros((1, 2), np.int64)
+    heaps = np.full((1, 1), np.inf)
+    scan(False, table, ranked, asking, np.zeros((1, 1)), 0.0, alive, heaps, found, counts)

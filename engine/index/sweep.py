@@ -26,6 +26,12 @@ DIMS_MAX: Final = 1 << 16
 
 ROW_BITS: Final = 32
 
+SHARED_QUERIES: Final = 4
+"""From here on queries share the partitions they probe."""
+
+ALONE: Final = 2
+"""Partitions that each query scans by itself first."""
+
 Alive: TypeAlias = tuple[int, int, NDArray[np.int64]]
 """The first vid a snapshot does not see, its LSN, and the end LSN by vid, (0,) if none ended."""
 
@@ -87,9 +93,9 @@ def swept(partitions: Partitions, queries: Queries, k: int) -> Swept | None:
     room = len(queries) * (ROOM + 4 * k)
     lower, place, vid = np.empty(room), np.empty(room, np.int64), np.empty(room, np.int64)
     counts = np.zeros((len(queries), 2), np.int64)
-    total = kernels.scan_all(
+    total = kernels.scan(
         queries.metric == "dot",
-        *(shelf.table, ranked, queries.directions, rounding, partitions.alive),
+        *(shelf.table, *_shared(ranked), queries.directions, rounding, partitions.alive),
         *(heaps, (lower, place, vid), counts),
     )
     if total < 0:
@@ -97,6 +103,21 @@ def swept(partitions: Partitions, queries: Queries, k: int) -> Swept | None:
     query = np.repeat(np.arange(len(queries)), counts[:, 0])
     bounds, lowers = _ranks(queries, query, heaps[:, 0], lower[:total])
     return Swept(shelf, query, lowers, vid[:total], place[:total], bounds, counts[:, 1])
+
+
+def _shared(ranked: NDArray[np.int32]) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
+    """What queries probe (q, p): what each scans alone (q, some), and (partition, query) (m, 2).
+
+    The nearest partitions of each come first, alone, so that there is a bound for the others; these
+    are scanned for all queries together, so that memory delivers them once.
+    """
+    if len(ranked) < SHARED_QUERIES:
+        return ranked, np.empty((0, 2), np.int64)
+    rest = ranked[:, ALONE:]
+    flat = rest.ravel()
+    order = np.argsort(flat, kind="stable")
+    asking = np.stack([flat[order], order // max(1, rest.shape[1])], axis=1)
+    return np.ascontiguousarray(ranked[:, :ALONE]), asking.astype(np.int64)
 
 
 def _ranks(
