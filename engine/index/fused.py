@@ -32,10 +32,10 @@ LINE: Final = 64
 TILE: Final = 64
 """Rows multiplied before they are compared."""
 
-CODES, STEPS, SQUARES, ERRORS, VIDS, CENTROID, ROWS = range(7)
-"""Columns of a shelf's table: addresses, and the number of rows."""
+CODES, STEPS, SQUARES, ERRORS, VIDS, CENTROID, ROWS, VECTORS = range(8)
+"""Columns of a shelf's table: addresses, and the number of rows; no vectors are at address 0."""
 
-FIELDS: Final = 7
+FIELDS: Final = 8
 
 BOUND, STEP_OF, LENGTH, ERROR, OFFSET, FLOOR, NORM, ROUNDING, DIMS = range(9)
 """What is known of the query and a partition: `begin`, `asked`."""
@@ -440,6 +440,25 @@ def gathered(found: tuple[Any, Any, Any], heaps: Any, counts: Any) -> int:
     return total
 
 
+@compiled
+def gather(table: Any, places: Any, out: Any, unread: Any) -> bool:
+    """Write the vectors of rows at places (m,) to out (m, d), and which have none to unread (m,).
+
+    Whether there are any that have none.
+    """
+    dims, lacks = out.shape[1], False
+    for at in range(len(places)):
+        columns = table[places[at] >> 32]
+        unread[at] = columns[VECTORS] == 0
+        lacks |= unread[at]
+        if not unread[at]:
+            start = (places[at] & 0xFFFFFFFF) * dims
+            vectors = floats_at(columns[VECTORS])
+            for value in range(dims):
+                out[at, value] = vectors[start + value]
+    return lacks
+
+
 def warm() -> None:
     """Compile the scan for the types it is called with, or load it from numba's cache."""
     table, ranked = np.zeros((1, FIELDS), np.int64), np.zeros((1, 1), np.int32)
@@ -448,3 +467,4 @@ def warm() -> None:
     asking, counts = np.empty((0, 2), np.int64), np.zeros((1, 2), np.int64)
     heaps = np.full((1, 1), np.inf)
     scan(False, table, ranked, asking, np.zeros((1, 1)), 0.0, alive, heaps, found, counts)
+    gather(table, np.zeros(1, np.int64), np.empty((1, 1), np.float32), np.empty(1, np.bool_))

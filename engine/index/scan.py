@@ -48,6 +48,9 @@ Fetch: TypeAlias = Callable[[Vids], Floats]
 MEASURED_FIRST: Final = 32
 """Rows of a query measured at first, if k is less: fewer are not worth a round of their own."""
 
+MEASURED_ALONE: Final = 128
+"""Rows of a query measured at once, after a sweep."""
+
 MEASURED_VALUES: Final = 1 << 17
 """Values of vectors brought together to be measured: 512 KiB, and as much of queries."""
 
@@ -140,9 +143,22 @@ class _Scan:
         if left is None:
             return False
         self._scanned += left.scanned
+        if len(self.queries) == 1 and len(left.vid) <= max(2 * self._k, MEASURED_ALONE):
+            self._measure_all(left)
+            return True
         self._top.lower(left.bounds)
         self.measure(left, _Candidates(left.query, left.lower, left.vid, left.place))
         return True
+
+    def _measure_all(self, left: Swept) -> None:
+        """Measure the few rows that a sweep has left of one query, before anything else is known.
+
+        `measure` would spare some of them, and take longer to find out which.
+        """
+        vectors = self._read(left, left.vid, left.place)
+        measured = distances(self.queries.metric, self.queries.vectors[0], vectors)
+        self._top.begin(measured, left.vid)
+        self._reranked += len(measured)
 
     def sieve(self, chunk: Chunk) -> _Candidates:
         """The rows of a chunk that may be among the nearest."""
@@ -187,16 +203,18 @@ class _Scan:
             at = order[start : start + step]
             some = chosen.where(at)
             wanted = self.queries.vectors[some.query]
-            measured[at] = distances(self.queries.metric, wanted, self._read(source, some))
+            measured[at] = distances(
+                self.queries.metric, wanted, self._read(source, some.vid, some.place)
+            )
         self._top.merge(chosen.query, measured, chosen.vid)
         self._reranked += np.bincount(chosen.query, minlength=len(self.queries))
 
-    def _read(self, source: Chunk | Swept, chosen: _Candidates) -> Floats:
-        """Vectors (m, d) of candidates ordered by place."""
-        vectors = np.empty((len(chosen), self.queries.dims), np.float32)
-        unread = source.vectors(chosen.place, vectors)
+    def _read(self, source: Chunk | Swept, vid: Vids, place: Indices) -> Floats:
+        """Vectors (m, d) of rows (m,), ordered by place where they come from a chunk."""
+        vectors = np.empty((len(vid), self.queries.dims), np.float32)
+        unread = source.vectors(place, vectors)
         if unread is not None:
-            wanted, each = np.unique(chosen.vid[unread], return_inverse=True)
+            wanted, each = np.unique(vid[unread], return_inverse=True)
             vectors[unread] = self._fetch(wanted)[each]
         return vectors
 

@@ -14,11 +14,10 @@ from typing import Any, Final, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from .arrays import Floats, Indices
 from .block import Block
 from .sq8 import Sq8Rows
 
-FIELDS: Final = 7
+FIELDS: Final = 8
 ROWS: Final = 6
 """The column of the table with the number of rows; -1 where there is no block."""
 
@@ -58,23 +57,6 @@ class Shelf:
             if block is not None:
                 yield label, block
 
-    def vectors(self, labels: Indices, rows: Indices, out: Floats) -> NDArray[np.bool_] | None:
-        """Write the vectors of rows (m,) of partitions (m,) to out (m, d).
-
-        Returns which rows are not in memory; None if all of them are.
-        """
-        unread = None
-        for at, (label, row) in enumerate(zip(labels.tolist(), rows.tolist(), strict=True)):
-            block = self.blocks[label]
-            vectors = block.vectors if block is not None else None
-            if vectors is not None:
-                out[at] = vectors[row]
-            elif unread is None:
-                unread = np.zeros(len(labels), np.bool_)
-            if vectors is None and unread is not None:
-                unread[at] = True
-        return unread
-
 
 def _addresses(block: Block | None) -> list[int]:
     """The columns of the table; `fused` names them."""
@@ -84,7 +66,8 @@ def _addresses(block: Block | None) -> list[int]:
     assert isinstance(codes, Sq8Rows), "a shelf holds int8 codes"
     columns: list[NDArray[Any]] = [codes.codes, codes.steps, codes.squares, codes.errors]
     columns += [block.vids, codes.centroid]
-    return [*map(_address, columns), len(block)]
+    vectors = 0 if block.vectors is None else _address(block.vectors)
+    return [*map(_address, columns), len(block), vectors]
 
 
 def _address(column: NDArray[Any]) -> int:

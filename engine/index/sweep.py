@@ -6,6 +6,7 @@ partitions go through `chunk` as probes.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from types import ModuleType
 from typing import Final, TypeAlias
 
 import numpy as np
@@ -23,8 +24,6 @@ ROOM: Final = 4096
 K_MAX: Final = 1024
 DIMS_MAX: Final = 1 << 16
 """Above these the scan is numpy's: the heap gets deep, and products leave 32 bits."""
-
-ROW_BITS: Final = 32
 
 SHARED_QUERIES: Final = 4
 """From here on queries share the partitions they probe."""
@@ -65,6 +64,7 @@ class Partitions:
 class Swept:
     """What a sweep leaves, query after query: rows whose brackets reach into the nearest k."""
 
+    kernels: ModuleType
     shelf: Shelf
     query: Indices
     lower: Doubles
@@ -78,8 +78,12 @@ class Swept:
     """(q,): rows looked at"""
 
     def vectors(self, places: Indices, out: Floats) -> Mask | None:
-        """See `Shelf.vectors`; for rows at these places."""
-        return self.shelf.vectors(places >> ROW_BITS, places & ((1 << ROW_BITS) - 1), out)
+        """Write the vectors of rows at these places (m,) to out (m, d).
+
+        Returns which rows are not in memory; None if all of them are.
+        """
+        unread = np.empty(len(places), np.bool_)
+        return unread if self.kernels.gather(self.shelf.table, places, out, unread) else None
 
 
 def swept(partitions: Partitions, queries: Queries, k: int) -> Swept | None:
@@ -102,7 +106,7 @@ def swept(partitions: Partitions, queries: Queries, k: int) -> Swept | None:
         return None
     query = np.repeat(np.arange(len(queries)), counts[:, 0])
     bounds, lowers = _ranks(queries, query, heaps[:, 0], lower[:total])
-    return Swept(shelf, query, lowers, vid[:total], place[:total], bounds, counts[:, 1])
+    return Swept(kernels, shelf, query, lowers, vid[:total], place[:total], bounds, counts[:, 1])
 
 
 def _shared(ranked: NDArray[np.int32]) -> tuple[NDArray[np.int32], NDArray[np.int64]]:

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .arrays import Doubles, Indices, Vids
+from .distance import nearest
 from .queries import Queries
 
 GROUPS: Final = 64
@@ -36,6 +37,14 @@ class TopK:
     def lower(self, bounds: Doubles) -> None:
         """Take note of ranks (q,) within which k rows of each query were proven to be."""
         self.bounds = np.minimum(self.bounds, bounds)
+
+    def begin(self, distance: Doubles, vid: Vids) -> None:
+        """Take note of rows (m,) measured for the one query that there is, before all others."""
+        order = nearest(distance, vid, self._k)
+        self._query = np.zeros(len(order), np.intp)
+        self._distance, self._vid = distance[order], vid[order]
+        if len(order) == self._k:
+            self.lower(self._queries.ranks_above(self._query[:1], self._distance[-1:]))
 
     def merge(self, query: Indices, distance: Doubles, vid: Vids) -> None:
         """Take note of measured rows (m,), each for one query."""
