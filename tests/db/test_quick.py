@@ -1,0 +1,99 @@
+"""Searches on the event loop: only what comes alone and is quick, and with the same answers."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pytest
+import trio
+
+from centroidb import Table
+from centroidb.engine.actors import quick
+from centroidb.engine.actors.quick import HERE_S, KINDS_MAX, Quick
+from centroidb.engine.index.compiled import KERNELS
+from centroidb.wal.pool import ReaderPool
+from tests.support.databases import checked_db
+
+from .data import DIM, clustered
+
+ROWS = 2_000
+
+
+@contextmanager
+def counted(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
+    """Where reads of the pool are carried out: "here" or "worker"."""
+    places: list[str] = []
+    here, worker = ReaderPool.read_here, ReaderPool.read
+
+    def read_here(self: ReaderPool, fn: Any) -> Any:
+        places.append("here")
+        return here(self, fn)
+
+    async def read(self: ReaderPool, fn: Any) -> Any:
+        places.append("worker")
+        return await worker(self, fn)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ReaderPool, "read_here", read_here)
+        patch.setattr(ReaderPool, "read", read)
+        yield places
+
+
+async def searched(table: Table, vectors: Any) -> list[tuple[list[Any], list[float]]]:
+    """Ids and distances, one search after another."""
+    hits = [await table.search(vector, k=5, nprobe=4) for vector in vectors]
+    return [(each.ids, each.distances.tolist()) for each in hits]
+
+
+def test_a_kind_is_quick_after_a_quick_one() -> None:
+    """Not before any, and not after a slow one; and it remembers only so many."""
+    known = Quick()
+    assert ("a",) not in known
+    known.note(("a",), HERE_S / 2)
+    assert ("a",) in known
+    known.note(("a",), HERE_S * 2)
+    assert ("a",) not in known
+    for number in range(KINDS_MAX + 1):
+        known.note((number,), 0.0)
+    assert (0,) not in known
+    assert (KINDS_MAX,) in known
+
+
+async def test_a_lone_search_is_answered_on_the_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+    """From the second one of its kind on; those that come together go to workers."""
+    monkeypatch.setattr(quick, "HERE_S", 60.0)
+    async with checked_db() as db:
+        table = await db.create_table("t", dim=DIM)
+        vectors = clustered(ROWS)
+        await table.upsert(range(ROWS), vectors)
+        await table.create_index("ix", nlist=16)
+        with counted(monkeypatch) as places:
+            first = await searched(table, vectors[:3])
+        assert places == ["worker", "here", "here"]
+        with counted(monkeypatch) as places:
+            async with trio.open_nursery() as nursery:
+                for vector in vectors[:12]:
+                    nursery.start_soon(partial(table.search, vector, k=5, nprobe=4))
+        assert places.count("here") == 0
+        KERNELS.load()
+        assert await searched(table, vectors[:3]) == first
+
+
+async def test_answers_are_the_same_while_rows_change(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the kernels or without, with rows ended, replaced and not yet folded."""
+    monkeypatch.setattr(quick, "HERE_S", 60.0)
+    async with checked_db() as db:
+        table = await db.create_table("t", dim=128)
+        vectors = clustered(ROWS, dim=128)
+        await table.upsert(range(ROWS), vectors)
+        await table.create_index("ix", nlist=16, codec="sq8")
+        await table.delete(range(0, ROWS, 7))
+        await table.upsert(range(1, ROWS, 9), np.roll(vectors, 1, axis=0)[1::9])
+        KERNELS.load()
+        for vector in vectors[:20]:
+            found = await table.search(vector, k=5, nprobe=16)
+            exact = await table.search(vector, k=5, exact=True)
+            assert found.ids == exact.ids
+            assert found.distances.tolist() == exact.distances.tolist()
