@@ -181,8 +181,13 @@ def bracketed(
 
 @compiled
 def seen(vid: int, high: int, lsn: int, ended: Any) -> bool:
-    """Whether a snapshot sees a version; ended: its end LSN by vid, (0,) when none has ended."""
-    return vid < high and (len(ended) == 0 or ended[vid] > lsn)
+    """Whether a snapshot sees a version; ended: its end LSN by vid, (0,) when none has ended.
+
+    A file may lie about its versions, and nothing looks at the bounds of an array here.
+    """
+    if vid < 0 or vid >= high:
+        return False
+    return vid >= len(ended) or ended[vid] > lsn
 
 
 @compiled
