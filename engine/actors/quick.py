@@ -6,8 +6,9 @@
 
 A worker costs a search 0.1 to 0.4 ms, as long as nobody else wants the event loop meanwhile.  So
 a search with one query that comes alone is answered on the loop, when the one before that asked
-alike took less than a millisecond, in a worker or here: the loop is held for longer at most once
-(when a page must be read from the disk, say), and then the next one goes to a worker again.
+alike took less than a millisecond, in a worker or here, and all partitions it probes are in memory.
+The rows of the answer are read from the file, so the loop may be held for longer once, when their
+pages are not in memory; then the next search goes to a worker again.
 """
 
 from typing import Any, Final

@@ -27,6 +27,7 @@ from ...txn.deaths import Visibility
 from ...wal.blocking import is_substituted
 from ...wal.catalog import TableRow
 from ...wal.errors import ClosedError, CorruptError
+from ..storage.blocks import NotCached
 from ..storage.lookup import Answer, IndexProbe, Query, search_exactly, search_index
 from .promise import Promise
 from .quick import Kind, Quick
@@ -113,9 +114,11 @@ class Searcher:
         if kind not in self._quick or not pool.can_read_here or is_substituted():
             return None
         try:
-            answers, took_s = pool.read_here(self._looking_up(request, request.query))
-        except CorruptError:
-            return None  # it is met again in a worker, where there is time for it
+            answers, took_s = pool.read_here(
+                partial(self._looking_up(request, request.query), loads=False)
+            )
+        except (CorruptError, NotCached):
+            return None  # a worker has time for it
         self._quick.note(kind, took_s)
         return answers
 

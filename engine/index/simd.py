@@ -8,6 +8,9 @@ no AVX2 the plain loop is compiled.
 
 Rows come one after another: four rows at a time share the loads of the query, but in memory the
 streams get into each other's way, and the row takes up to twice as long.
+
+numba stores what it compiles by the file of the function that is called: after a change here
+`fused.py` must change too, or the old code is found again.
 """
 
 from typing import Any, Final

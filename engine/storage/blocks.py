@@ -46,6 +46,10 @@ class CachedBlock:
 BlockCache = Cache[CachedBlock]
 
 
+class NotCached(Exception):
+    """A search that was to read no partition from the file needs one."""
+
+
 def unpacked(stored: StoredSegment) -> Segment:
     """A stored segment as the index knows it."""
     return Segment(
@@ -84,20 +88,31 @@ class TableReader:
         return block.vectors[where]
 
     def shelf(
-        self, generation: Generation, segments: Segments, ranked: NDArray[np.int32]
+        self,
+        generation: Generation,
+        segments: Segments,
+        ranked: NDArray[np.int32],
+        *,
+        loads: bool = True,
     ) -> Shelf | None:
         """A shelf with the partitions named in ranked int32 (q, nprobe).
 
         None where it would hold more than memory may, and for rows without int8 codes.
+        With `loads` false, NotCached in place of None, and where a partition is not there yet.
         """
         nlist = generation.row.nlist
         share = min(1.0, ranked.size / nlist)
         row_bytes = self._table.dim * (5 if self._keeps_vectors else 1) + ROW_BYTES
         room = SHELF_SHARE * self._cache.nbytes_max
         if generation.codec != "sq8" or share * self._table.live * row_bytes > room:
+            if not loads:
+                raise NotCached
             return None
         shelf = self._cache.derived(("shelf", generation.row.id), segments, lambda: Shelf(nlist))
-        for label in shelf.missing(ranked.ravel()):
+        missing = shelf.missing(ranked.ravel())
+        if missing and not loads:
+            raise NotCached
+        for label in missing:
             refs = segments.get(label)
             shelf.put(label, self.partition(generation, label, refs) if refs else None)
         return shelf

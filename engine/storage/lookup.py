@@ -80,11 +80,13 @@ def search_index(
     visibility: Visibility,
     query: Query,
     probe: IndexProbe,
+    *,
+    loads: bool = True,
 ) -> list[Answer]:
-    """One Answer a query vector, through an index."""
+    """One Answer a query vector, through an index; see `TableReader.shelf` for `loads`."""
     reader = TableReader(connection, table, cache)
     ranked = probe.search.rank(query.vectors, probe.nprobe)
-    shelf = reader.shelf(probe.generation, probe.manifest.segments, ranked)
+    shelf = reader.shelf(probe.generation, probe.manifest.segments, ranked, loads=loads)
     probes = _in_memory(query.metric, probe.manifest, visibility.high, ranked)
     partitions = None
     if shelf is not None:

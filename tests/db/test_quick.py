@@ -68,7 +68,8 @@ async def test_a_lone_search_is_answered_on_the_loop(monkeypatch: pytest.MonkeyP
         table = await db.create_table("t", dim=DIM)
         vectors = clustered(ROWS)
         await table.upsert(range(ROWS), vectors)
-        await table.create_index("ix", nlist=16)
+        await table.create_index("ix", nlist=16, codec="sq8")
+        await table.search(vectors[0], nprobe=16)  # all partitions are in memory now
         with counted(monkeypatch) as places:
             first = await searched(table, vectors[:3])
         assert places == ["worker", "here", "here"]
@@ -79,6 +80,19 @@ async def test_a_lone_search_is_answered_on_the_loop(monkeypatch: pytest.MonkeyP
         assert places.count("here") == 0
         KERNELS.load()
         assert await searched(table, vectors[:3]) == first
+
+
+async def test_a_search_that_must_load_goes_to_a_worker(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Partitions that are not in memory are never read on the event loop."""
+    monkeypatch.setattr(quick, "HERE_S", 60.0)
+    async with checked_db(cache_bytes=0) as db:
+        table = await db.create_table("t", dim=DIM)
+        vectors = clustered(ROWS)
+        await table.upsert(range(ROWS), vectors)
+        await table.create_index("ix", nlist=16, codec="sq8")
+        with counted(monkeypatch) as places:
+            await searched(table, vectors[:3])
+        assert places.count("worker") == 3
 
 
 async def test_answers_are_the_same_while_rows_change(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -31,7 +31,7 @@ def fused() -> Iterator[ModuleType]:
     loaded = KERNELS.load()
     assert loaded is not None
     yield loaded
-    KERNELS.__init__()  # type: ignore[misc]
+    KERNELS._loaded = KERNELS._thread = None
 
 
 class World:
