@@ -151,7 +151,7 @@ class ExactSearch:
         slack = product_slack(dims) * (reach + float(np.vdot(direction, direction)))
         slack += product_floor(dims)
         limit = np.partition(estimates, nprobe - 1)[nprobe - 1] + np.float32(2.01 * slack)
-        return np.flatnonzero(estimates <= limit)
+        return np.flatnonzero(~(estimates > limit))  # what overflows, in a file that lies, stays
 
     def _assign(self, rows: Floats) -> tuple[Labels, Doubles]:
         mean, centroids, halves, reach = self._moved

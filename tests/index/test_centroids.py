@@ -113,6 +113,17 @@ def test_partitions_are_ranked_by_the_metric(metric: Metric, nprobe: int) -> Non
     assert ranking.tolist() == order[:, :nprobe].tolist()
 
 
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+@pytest.mark.parametrize("metric", METRICS)
+def test_centroids_that_can_not_be_are_ranked_all_the_same(metric: Metric) -> None:
+    """A file may hold them: where float32 overflows every centroid stays to be compared."""
+    random = np.random.default_rng(SEED)
+    rows = (random.normal(size=(50, 8)) * 1e30).astype(np.float32)
+    search = ExactSearch(metric, rows)
+    queries = random.normal(size=(3, 8)).astype(np.float32)
+    assert search.rank(queries, 5).tolist() == search.rank(queries, 50)[:, :5].tolist()
+
+
 @pytest.mark.parametrize("metric", METRICS)
 def test_a_row_and_a_centroid_of_zeros(metric: Metric) -> None:
     """A row of zeros is assigned, and a centroid at the origin ranked, without a warning."""
