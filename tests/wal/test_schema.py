@@ -58,5 +58,14 @@ def test_the_expected_schema_is_the_one_that_is_made(key_type: str) -> None:
     with closing(sqlite3.connect(":memory:", isolation_level=None)) as connection:
         schema.migrate(connection)
         schema.create_storage(connection, TableId(7), key_type)  # type: ignore[arg-type]  # one of two
-        expected = schema.expected_schema([(TableId(7), key_type)])  # type: ignore[list-item]
+        tables = [(TableId(7), key_type)]
+        expected = schema.expected_schema(schema.written_here(), tables)  # type: ignore[arg-type]
         assert schema.schema_of(connection) == expected
+
+
+def test_what_the_migrations_make_is_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where it is not as it is written down: sqlite-utils may find other words."""
+    monkeypatch.setattr(schema, "written_here", lambda: {"meta": "CREATE TABLE meta (other)"})
+    path = closed_file(tmp_path)
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        schema.verify_schema(connection)
