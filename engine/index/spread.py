@@ -1,0 +1,108 @@
+"""What the rows of a partition are like, seen from a query that has not read them.
+
+A *value* is what a search compares rows by, smaller is nearer:
+
+    l2       |q - x|^2                 the square of the distance reported
+    cosine   |q - x|^2, unit vectors   twice the distance reported
+    dot      -x.q                      the distance reported
+
+For rows x = c + e of a partition, with e isotropic in m dimensions and E|e|^2 = R:
+
+    |q - x|^2    has mean |q - c|^2 + R    and variance 2 R^2 / m + 4 |q - c|^2 R / m
+    -x.q         has mean -c.q             and variance |q|^2 R / m
+
+R is known for each partition from the distances that assignment measures, and m is one number for
+the whole index: the variance of |e|^2 within a partition is 2 R^2 / m for a Gaussian.  So a build
+keeps nlist + 1 floats.  What comes out is a scale to compare partitions on and not a model that
+anything relies on: `calibration` measures what stopping by it does.
+"""
+
+from dataclasses import dataclass
+from typing import Final, Self
+
+import numpy as np
+
+from .arrays import Doubles, Floats, Indices
+from .centroids import Labels
+from .distance import Metric, distances, index_space, squared_differences
+
+DIMS_MAX: Final = 1e9
+"""Effective dimensions, where the rows of each partition are all equally far from its centroid."""
+
+WIDTH_MIN: Final = 1e-200
+"""Width of the values of a partition whose rows all lie on its centroid: below the squares of the
+smallest float32 values, and so large that those of the largest norms can be divided by it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Spread:
+    """How the rows of an index lie about their centroids."""
+
+    squares: Doubles
+    """(nlist,): mean squared distance of a row to its centroid; of all rows, where there is none"""
+    dims: float
+    """dimensions that the rows spread in, at least 1"""
+
+    @classmethod
+    def of(cls, labels: Labels, squares: Doubles, nlist: int) -> Self:
+        """From the partition (n,) of each row and its squared distance (n,), as `assign` gives."""
+        if not len(labels):
+            return cls(np.zeros(nlist), 1.0)
+        counts = np.bincount(labels, minlength=nlist)
+        means = np.bincount(labels, squares, nlist) / np.maximum(counts, 1)
+        means[counts == 0] = squares.mean()
+        return cls(means, _effective_dims(squares, means[labels]))
+
+
+def _effective_dims(squares: Doubles, means: Doubles) -> float:
+    """2 E[R^2] / Var[|e|^2] from squared distances (n,) and their partition's mean (n,)."""
+    scale = means.max()
+    if not scale:
+        return 1.0
+    variance = np.square((squares - means) / scale).mean()
+    dims = 2 * np.square(means / scale).mean() / max(variance, 2 / DIMS_MAX)
+    return max(1.0, float(dims))
+
+
+@dataclass(frozen=True, slots=True)
+class Outlook:
+    """What to expect of the values in some partitions (..., m)."""
+
+    means: Doubles
+    widths: Doubles
+    """(..., m): standard deviations, above 0"""
+
+
+def outlook(
+    metric: Metric,
+    spread: Spread,
+    partitions: Indices | Labels,
+    centroid_values: Doubles,
+    query_square: float | Doubles,
+) -> Outlook:
+    """Mean and width of the values of the rows in some partitions (..., m), in probing order.
+
+    `centroid_values` (..., m) are those of the partitions' centroids (see `centroid_values`);
+    `query_square` is |q|^2, (..., 1) for many queries, and only looked at under dot.
+    """
+    own = spread.squares[partitions]
+    if metric == "dot":
+        widths = np.sqrt(query_square * own / spread.dims)
+        return Outlook(centroid_values, np.maximum(widths, WIDTH_MIN))
+    variances = (2 * np.square(own) + 4 * centroid_values * own) / spread.dims
+    return Outlook(centroid_values + own, np.maximum(np.sqrt(variances), WIDTH_MIN))
+
+
+def centroid_values(metric: Metric, query: Floats, centroids: Floats) -> Doubles:
+    """The values (m,) of centroids (m, d) in index space for a query (d,) as given."""
+    if metric == "dot":
+        return distances(metric, query, centroids)
+    direction = index_space(metric, query[np.newaxis])
+    return squared_differences(centroids, np.broadcast_to(direction, centroids.shape))
+
+
+def row_values(metric: Metric, reported: Doubles) -> Doubles:
+    """The values of rows at the distances that `distances` reports."""
+    if metric == "dot":
+        return reported
+    return np.square(reported) if metric == "l2" else 2 * reported
