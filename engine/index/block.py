@@ -63,6 +63,10 @@ class Block:
         """Rows without codes, from their vectors (n, d) as given."""
         return cls(metric, "flat", None, vids, None, FloatRows.of(metric, vectors))
 
+    def with_vectors(self, vectors: Floats) -> Self:
+        """The same rows, whose codes are at hand, with their vectors (n, d) as given."""
+        return replace(self, floats=FloatRows.of(self.metric, vectors))
+
     def extended(self, segment: Segment, vectors: Floats | None) -> Self:
         """These rows, then a segment's, with their vectors if at hand.
 

@@ -4,7 +4,8 @@
     table      [ .. ] [ .. ] [-1 ] [ .. ]                  its columns' addresses, and its rows
 
 The compiled scan (`fused`) takes the table as it is: a search that finds all its partitions there
-does nothing for any one of them.  Blocks are only added, so what a running scan reads stays.
+does nothing for any one of them.  Blocks are only added, so what a running scan reads stays;
+the vectors of rows whose codes are there may come later.
 """
 
 import threading
@@ -21,6 +22,9 @@ FIELDS: Final = 8
 ROWS: Final = 6
 """The column of the table with the number of rows; -1 where there is no block."""
 
+VECTORS: Final = 7
+"""The column with the address of the vectors; 0 where only codes are in memory."""
+
 Addresses: TypeAlias = NDArray[np.int64]
 
 
@@ -34,17 +38,27 @@ class Shelf:
         self._guard = threading.Lock()
 
     def missing(self, labels: NDArray[np.int32]) -> list[int]:
-        """Those of the partitions that have no block here, each once."""
-        absent = labels[self.table[labels, ROWS] < 0]
-        return list(dict.fromkeys(absent.tolist())) if len(absent) else []
+        """Those of the partitions (m,) that have no block here, each once."""
+        return _each_once(labels[self.table[labels, ROWS] < 0])
+
+    def bare(self, labels: NDArray[np.int32]) -> list[int]:
+        """Those of the partitions (m,) that have rows here but not their vectors, each once."""
+        rows, vectors = self.table[labels, ROWS], self.table[labels, VECTORS]
+        return _each_once(labels[(rows > 0) & (vectors == 0)])
 
     def put(self, label: int, block: Block | None) -> None:
-        """The rows of a partition, None if it has none; whoever comes second is not heard."""
+        """The rows of a partition, None if it has none.
+
+        Whoever comes second is heard only if he has the vectors of the very rows that are here.
+        """
         with self._guard:
-            if self.table[label, ROWS] >= 0:
-                return
-            self.blocks[label] = block
-            self.table[label] = _addresses(block)
+            before = self.blocks[label]
+            if self.table[label, ROWS] < 0:
+                self.blocks[label] = block
+                self.table[label] = _addresses(block)
+            elif before is not None and block is not None and block.codes is before.codes:
+                self.blocks[label] = block
+                self.table[label, VECTORS] = _addresses(block)[VECTORS]
 
     def rows(self, labels: NDArray[np.int32]) -> int:
         """How many rows the partitions (m,) have."""
@@ -56,6 +70,10 @@ class Shelf:
             block = self.blocks[label]
             if block is not None:
                 yield label, block
+
+
+def _each_once(labels: NDArray[np.int32]) -> list[int]:
+    return list(dict.fromkeys(labels.tolist())) if len(labels) else []
 
 
 def _addresses(block: Block | None) -> list[int]:

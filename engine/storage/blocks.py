@@ -31,6 +31,9 @@ VECTORS_SHARE = 0.6
 SHELF_SHARE = 0.5
 """Partitions are held all at once when what a search probes of them is likely to fit in this."""
 
+FILLED_A_SEARCH = 8
+"""Partitions whose vectors join their codes in one search, so that none takes long for it."""
+
 ROW_BYTES = 40
 """What a row takes beside its vector and its codes, about."""
 
@@ -80,6 +83,7 @@ class TableReader:
         self._table = table
         self._cache = cache
         self._keeps_vectors = table.live * table.dim * 4 <= VECTORS_SHARE * cache.nbytes_max
+        self._fills_left = FILLED_A_SEARCH
 
     def fetch(self, vids: NDArray[np.int64]) -> NDArray[np.float32]:
         """float32 (n, d) of these versions, in their order."""
@@ -109,50 +113,62 @@ class TableReader:
                 raise NotCached
             return None
         shelf = self._cache.derived(("shelf", generation.row.id), segments, lambda: Shelf(nlist))
-        missing = shelf.missing(ranked.ravel())
-        if missing and not loads:
+        labels = ranked.ravel()
+        bare = shelf.bare(labels)[: self._fills_left] if self._keeps_vectors else []
+        missing = shelf.missing(labels)
+        if (missing or bare) and not loads:
             raise NotCached
-        for label in missing:
+        for label in (*missing, *bare):
             refs = segments.get(label)
             shelf.put(label, self.partition(generation, label, refs) if refs else None)
         return shelf
 
     def partition(self, generation: Generation, centroid: int, refs: Sequence[SegmentRef]) -> Block:
-        """The rows of `refs`, all the segments a manifest names for a partition."""
+        """The rows of `refs`, all the segments a manifest names for a partition.
+
+        Whoever asks first gets codes, a fifth of what there is to read; later ones get the vectors
+        with them, if they are kept, a few partitions a search.
+        """
         key = ("partition", generation.row.id, centroid)
         wanted = tuple(refs)
         known = self._cache.get(key)
         if known is not None and known.refs[: len(wanted)] == wanted:
-            if len(known.refs) == len(wanted):
+            if len(known.refs) > len(wanted):
+                return known.block.head(sum(ref.n for ref in wanted))
+            if not self._is_filled_now(generation, known.block):
                 return known.block
-            return known.block.head(sum(ref.n for ref in wanted))
-        if known is not None and known.refs == wanted[: len(known.refs)]:
-            block = known.block
-            for ref in wanted[len(known.refs) :]:
-                segment = self._segment(ref)
-                block = block.extended(segment, self._vectors(generation, segment.vids))
+            block = known.block.with_vectors(self.fetch(known.block.vids))
+        elif known is not None and known.refs == wanted[: len(known.refs)]:
+            block = self._extended(known, wanted)
         else:
             block = self._assembled(generation, centroid, wanted)
         self._cache.put(key, CachedBlock(wanted, block), block.nbytes)
+        return block
+
+    def _is_filled_now(self, generation: Generation, block: Block) -> bool:
+        """Whether the vectors of a block join its codes in this search."""
+        lacks = self._keeps_vectors and generation.codec != "flat" and block.vectors is None
+        fills = lacks and self._fills_left > 0
+        self._fills_left -= fills
+        return fills
+
+    def _extended(self, known: CachedBlock, wanted: tuple[SegmentRef, ...]) -> Block:
+        block = known.block
+        for ref in wanted[len(known.refs) :]:
+            segment = self._segment(ref)
+            has_vectors = block.codes is not None and block.vectors is not None
+            block = block.extended(segment, self.fetch(segment.vids) if has_vectors else None)
         return block
 
     def _assembled(
         self, generation: Generation, centroid: int, refs: Sequence[SegmentRef]
     ) -> Block:
         parts = [self._segment(ref) for ref in refs]
-        vectors = self._vectors(generation, np.concatenate([part.vids for part in parts]))
         of = generation.centroids[centroid]
-        return Block.of(generation.codec, generation.metric, of, parts, vectors)
+        return Block.of(generation.codec, generation.metric, of, parts, None)
 
     def _segment(self, ref: SegmentRef) -> Segment:
         return unpacked(segments.read(self._connection, ref.id))
-
-    def _vectors(
-        self, generation: Generation, vids: NDArray[np.int64]
-    ) -> NDArray[np.float32] | None:
-        if generation.codec == "flat" or not self._keeps_vectors:
-            return None
-        return self.fetch(vids)
 
     def runs(self, metric: Metric, first: Vid, until: Vid) -> Iterator[Block]:
         """All stored rows from `first` to before `until`, run by run, for an exact search.

@@ -13,6 +13,7 @@ from centroidb import Table
 from centroidb.engine.actors import quick
 from centroidb.engine.actors.quick import HERE_S, KINDS_MAX, Quick
 from centroidb.engine.index.compiled import KERNELS
+from centroidb.engine.storage.blocks import FILLED_A_SEARCH, TableReader
 from centroidb.wal.pool import ReaderPool
 from tests.support.databases import checked_db
 
@@ -69,7 +70,8 @@ async def test_a_lone_search_is_answered_on_the_loop(monkeypatch: pytest.MonkeyP
         vectors = clustered(ROWS)
         await table.upsert(range(ROWS), vectors)
         await table.create_index("ix", nlist=16, codec="sq8")
-        await table.search(vectors[0], nprobe=16)  # all partitions are in memory now
+        for _ in range(2 + 16 // FILLED_A_SEARCH * 2):  # all are in memory then, with vectors
+            await table.search(vectors[0], nprobe=16)
         with counted(monkeypatch) as places:
             first = await searched(table, vectors[:3])
         assert places == ["worker", "here", "here"]
@@ -93,6 +95,32 @@ async def test_a_search_that_must_load_goes_to_a_worker(monkeypatch: pytest.Monk
         with counted(monkeypatch) as places:
             await searched(table, vectors[:3])
         assert places.count("worker") == 3
+
+
+async def test_codes_are_read_first_and_vectors_join_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first search reads no vectors but those it measures; later ones a few partitions each."""
+    read: list[int] = []
+    fetch = TableReader.fetch
+
+    def fetching(self: TableReader, vids: Any) -> Any:
+        read.append(len(vids))
+        return fetch(self, vids)
+
+    monkeypatch.setattr(TableReader, "fetch", fetching)
+    async with checked_db() as db:
+        table = await db.create_table("t", dim=DIM)
+        vectors = clustered(ROWS)
+        await table.upsert(range(ROWS), vectors)
+        await table.create_index("ix", nlist=16, codec="sq8")
+        first = await table.search(vectors[0], nprobe=16)
+        assert sum(read) < ROWS / 4
+        for _ in range(8):
+            again = await table.search(vectors[0], nprobe=16)
+            assert (again.ids, again.distances.tolist()) == (first.ids, first.distances.tolist())
+        assert sum(read) >= ROWS
+        read.clear()
+        await table.search(vectors[1], nprobe=16)
+        assert read == []
 
 
 async def test_answers_are_the_same_while_rows_change(monkeypatch: pytest.MonkeyPatch) -> None:
