@@ -23,6 +23,7 @@ from typing import Any, Final
 import numpy as np
 from numba import carray, njit
 
+from .shelf import CENTROID, CODES, ERRORS, FIELDS, ROWS, SQUARES, STEPS, VECTORS, VIDS
 from .simd import STEP, dot, doubles_at, floats_at, integers_at, plain_dot, prefetch
 
 AHEAD: Final = 2048
@@ -31,11 +32,6 @@ AHEAD: Final = 2048
 LINE: Final = 64
 TILE: Final = 64
 """Rows multiplied before they are compared."""
-
-CODES, STEPS, SQUARES, ERRORS, VIDS, CENTROID, ROWS, VECTORS = range(8)
-"""Columns of a shelf's table: addresses, and the number of rows; no vectors are at address 0."""
-
-FIELDS: Final = 8
 
 BOUND, STEP_OF, LENGTH, ERROR, OFFSET, FLOOR, NORM, ROUNDING, DIMS = range(9)
 """What is known of the query and a partition: `begin`, `asked`."""

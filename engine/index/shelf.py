@@ -18,12 +18,13 @@ from numpy.typing import NDArray
 from .block import Block
 from .sq8 import Sq8Rows
 
-FIELDS: Final = 8
-ROWS: Final = 6
-"""The column of the table with the number of rows; -1 where there is no block."""
+CODES, STEPS, SQUARES, ERRORS, VIDS, CENTROID, ROWS, VECTORS = range(8)
+"""Columns of the table: addresses, and the number of rows, -1 where there is no block.
 
-VECTORS: Final = 7
-"""The column with the address of the vectors; 0 where only codes are in memory."""
+No vectors are at address 0.
+"""
+
+FIELDS: Final = 8
 
 Addresses: TypeAlias = NDArray[np.int64]
 
@@ -77,7 +78,7 @@ def _each_once(labels: NDArray[np.int32]) -> list[int]:
 
 
 def _addresses(block: Block | None) -> list[int]:
-    """The columns of the table; `fused` names them."""
+    """The columns of the table, in order."""
     if block is None or not len(block):
         return [0] * FIELDS
     codes = block.codes
