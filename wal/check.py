@@ -8,6 +8,7 @@ each generation: segments and centroids against their checksums
 """
 
 import sqlite3
+import zlib
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -101,8 +102,8 @@ def _check_rows(connection: sqlite3.Connection, table: TableRow, report: Report)
     """Check every stored version against its checksum; returns them all."""
     key_column = "CAST(key AS BLOB)" if table.key_type == "str" else "key"
     lsn_before = 0
-    for vid, key, lsn, crc, payload, vector in connection.execute(
-        f"SELECT vid, {key_column}, lsn, crc, CAST(payload AS BLOB), vector "
+    for vid, key, lsn, crc, vector_crc, payload, vector in connection.execute(
+        f"SELECT vid, {key_column}, lsn, crc, vector_crc, CAST(payload AS BLOB), vector "
         f"FROM rows_{table.id:d} ORDER BY vid"  # as bytes: damaged text is no text
     ):
         report.rows += 1
@@ -111,7 +112,9 @@ def _check_rows(connection: sqlite3.Connection, table: TableRow, report: Report)
             report.add(f"table {table.name!r}: row version {vid} has values of other types")
             continue
         raw_key = key if isinstance(key, bytes) else key_bytes(key)
-        if len(vector) != 4 * table.dim or stored_crc(raw_key, payload, vector) != crc:
+        found = zlib.crc32(vector)
+        sums = (found, stored_crc(raw_key, payload, found))
+        if len(vector) != 4 * table.dim or sums != (vector_crc, crc):
             report.add(f"table {table.name!r}: row version {vid} does not match its checksum")
         if lsn < lsn_before:
             report.add(f"table {table.name!r}: row version {vid} is older than the one before")

@@ -1,6 +1,6 @@
 """Row versions: written once, never updated, ended by an entry in `dead_<t>`.
 
-    rows_7   vid -> key, lsn, crc, payload, vector     every version still stored
+    rows_7   vid -> key, lsn, crcs, payload, vector    every version still stored
     live_7   key -> vid                                the version that is current
     dead_7   vid -> key, end LSN                       versions that were replaced or deleted
 
@@ -8,10 +8,12 @@ Statements take many rows each. A statement a row would take the interpreter's
 lock back a row, and beside a busy thread that stalls a commit for 100 to 300 ms.
 For the same reason a block of vectors is read as one value: SQLite joins the
 BLOBs itself, without the lock, about 1.5 times as fast as row by row, and twice
-beside a busy thread.
+beside a busy thread. What is read is checked against the CRCs of its vectors:
+a damaged vector never counts as a far one.
 """
 
 import sqlite3
+import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeVar
@@ -20,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .catalog import TableRow
-from .checksum import row_crc, row_crcs, row_views
+from .checksum import first_damaged, row_crc, row_crcs, row_views, vector_crcs_of
 from .errors import CorruptError
 from .typed import integers, same_length
 from .types import Key, Lsn, TableId, Vid
@@ -31,7 +33,7 @@ ROWS_A_STATEMENT = 128
 KEYS_A_STATEMENT = 1_024
 DEATHS_A_READ = 1 << 20
 VERSIONS_A_READ = 1 << 16
-_FIELDS = 4
+_FIELDS = 5
 DIMS_MAX = (1 << 28) // 4
 """A row is no longer than SQLite may read (`connection`)."""
 
@@ -41,7 +43,7 @@ class Rows:
     """New row versions, ready to be written.
 
     keys: n distinct keys; payloads: JSON text or None; vectors: float32 (n, d), C-contiguous;
-    crcs: uint32 (n,); values: the parameters of the INSERT, flat, four a row.
+    crcs: uint32 (n,); values: the parameters of the INSERT, flat, five a row.
     """
 
     keys: Sequence[Key]
@@ -56,8 +58,9 @@ class Rows:
     ) -> "Rows":
         """Checksum rows and lay out their parameters, away from the writer."""
         vectors = np.ascontiguousarray(vectors, dtype="<f4")
-        crcs = row_crcs(keys, payloads, vectors)
-        columns = zip(keys, crcs.tolist(), payloads, row_views(vectors), strict=True)
+        sums = vector_crcs_of(vectors)
+        crcs = row_crcs(keys, payloads, sums)
+        columns = zip(keys, crcs.tolist(), sums.tolist(), payloads, row_views(vectors), strict=True)
         return cls(keys, payloads, vectors, crcs, [value for row in columns for value in row])
 
     def __len__(self) -> int:
@@ -93,10 +96,10 @@ def insert(
     offset = 0
     for values in parts(rows.values, _FIELDS * ROWS_A_STATEMENT):
         n = len(values) // _FIELDS
-        tuples = ",".join(f"({row},?,?,?,?)" for row in range(n))
+        tuples = ",".join(f"({row},?,?,?,?,?)" for row in range(n))
         connection.execute(
-            f"INSERT INTO rows_{table:d} (vid, lsn, key, crc, payload, vector) "
-            "SELECT ?1 + column1, ?2, column2, column3, column4, column5 "
+            f"INSERT INTO rows_{table:d} (vid, lsn, key, crc, vector_crc, payload, vector) "
+            "SELECT ?1 + column1, ?2, column2, column3, column4, column5, column6 "
             f"FROM (VALUES {tuples})",
             [first_vid + offset, lsn, *values],
         )
@@ -207,12 +210,12 @@ def fetch(
     found: dict[int, StoredRow] = {}
     for some in parts(vids, KEYS_A_STATEMENT):
         stored = connection.execute(
-            f"SELECT vid, key, payload, vector, crc FROM rows_{table.id:d} "
+            f"SELECT vid, key, payload, vector, vector_crc, crc FROM rows_{table.id:d} "
             f"WHERE vid IN ({_marks(len(some))})",
             some,
         ).fetchall()
-        for vid, key, payload, vector, crc in stored:
-            if not _whole(key, payload, vector) or row_crc(key, payload, vector) != crc:
+        for vid, key, payload, vector, vector_crc, crc in stored:
+            if not _whole(key, payload, vector, vector_crc, crc):
                 raise CorruptError(
                     f"table {table.name!r}: the row with key {key!r} does not match its checksum"
                 )
@@ -223,10 +226,14 @@ def fetch(
     return found
 
 
-def _whole(key: object, payload: object, vector: object) -> bool:
-    """Whether the values are of the types a row has."""
-    texts = payload is None or isinstance(payload, str)
-    return texts and isinstance(key, int | str) and isinstance(vector, bytes)
+def _whole(key: object, payload: object, vector: object, vector_crc: object, crc: object) -> bool:
+    """Whether the values are of the types a row has, and have its checksums."""
+    if not isinstance(key, int | str) or not isinstance(vector, bytes):
+        return False
+    if payload is not None and not isinstance(payload, str):
+        return False
+    found = zlib.crc32(vector)
+    return found == vector_crc and row_crc(key, payload, found) == crc
 
 
 @dataclass(frozen=True)
@@ -246,18 +253,27 @@ def _integers(text: str | None) -> NDArray[np.int64]:
 
 
 _JOINED = (
-    "SELECT group_concat(vid), group_concat(crc), CAST(group_concat(vector, '') AS BLOB) FROM "
+    "SELECT group_concat(vid), group_concat(crc), group_concat(vector_crc), "
+    "CAST(group_concat(vector, '') AS BLOB) FROM "
 )
+_Joined = tuple[str | None, str | None, str | None, bytes | None]
 
 
-def _block(joined: tuple[str | None, str | None, bytes | None], dim: int) -> VectorBlock:
+def _block(joined: _Joined, table: TableId, dim: int) -> VectorBlock:
     vids = _integers(joined[0])
-    raw = joined[2] or b""
+    name = f"table {table}, rows {vids[:1]} to {vids[-1:]}"
+    raw = joined[3] or b""
     if len(raw) != len(vids) * dim * 4:
-        raise CorruptError(f"rows {vids[:1]} to {vids[-1:]}: {len(raw)} bytes of vectors of {dim}")
+        raise CorruptError(f"{name}: {len(raw)} bytes of vectors of {dim}")
     vectors = np.frombuffer(raw, dtype="<f4").reshape(-1, dim)
     crcs = _integers(joined[1]).astype(np.uint32)
-    same_length(f"rows {vids[:1]} to {vids[-1:]}", vids, crcs)
+    vector_crcs = _integers(joined[2]).astype(np.uint32)
+    same_length(name, vids, crcs, vector_crcs)
+    damaged = first_damaged(vectors, vector_crcs)
+    if damaged is not None:
+        raise CorruptError(
+            f"table {table}: the vector of row version {vids[damaged]} does not match its checksum"
+        )
     if np.all(vids[1:] > vids[:-1]):
         return VectorBlock(vids, crcs, vectors)
     order = np.argsort(vids)  # group_concat promises no order, though it follows the rowid
@@ -269,7 +285,7 @@ def read_block(
 ) -> VectorBlock:
     """All stored versions with `first` <= vid < `until`, dead ones too."""
     sql = f"{_JOINED} rows_{table:d} WHERE vid >= ? AND vid < ?"
-    return _block(connection.execute(sql, (first, until)).fetchone(), dim)
+    return _block(connection.execute(sql, (first, until)).fetchone(), table, dim)
 
 
 def read_vectors(
@@ -281,6 +297,7 @@ def read_vectors(
             connection.execute(
                 f"{_JOINED} rows_{table:d} WHERE vid IN ({_marks(len(some))})", some
             ).fetchone(),
+            table,
             dim,
         )
         for some in parts(vids.tolist(), KEYS_A_STATEMENT)

@@ -100,7 +100,7 @@ CREATE TABLE query_samples (
 _STORAGE = """
 CREATE TABLE rows_{t} (
     vid INTEGER PRIMARY KEY, key {key} NOT NULL, lsn INTEGER NOT NULL, crc INTEGER NOT NULL,
-    payload TEXT, vector BLOB NOT NULL) STRICT;
+    vector_crc INTEGER NOT NULL, payload TEXT, vector BLOB NOT NULL) STRICT;
 CREATE TABLE live_{t} (key {key} PRIMARY KEY, vid INTEGER NOT NULL) STRICT, WITHOUT ROWID;
 CREATE TABLE dead_{t} (
     vid INTEGER PRIMARY KEY, key {key} NOT NULL, end_lsn INTEGER NOT NULL) STRICT;

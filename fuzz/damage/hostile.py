@@ -13,6 +13,7 @@ import sqlite3
 import struct
 import time
 import traceback
+import zlib
 from collections.abc import Iterator
 from contextlib import closing, suppress
 from pathlib import Path
@@ -37,6 +38,15 @@ MEMORY_BYTES = 256 << 20
 ENDLESS = "WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c) SELECT x AS id FROM c"
 DEEP = "[" * 200_000
 CRC_OF_DEEP = "UPDATE rows_1 SET payload = :deep, crc = crc_of(key, payload, vector) WHERE vid = 30"
+
+
+def _with_vector(vector: str) -> str:
+    """All vectors become this one, and all checksums are right."""
+    return (
+        f"UPDATE rows_1 SET vector = {vector}, vector_crc = crc32({vector}), "
+        f"crc = crc_of(key, payload, {vector})"
+    )
+
 
 SCRIPTS = {
     "trigger": "CREATE TRIGGER t AFTER UPDATE ON meta BEGIN DELETE FROM wal; END",
@@ -82,9 +92,9 @@ SCRIPTS = {
     "payload-no-json": "UPDATE rows_1 SET payload = 'no', crc = crc_of(key, 'no', vector)",
     "key-no-text": "UPDATE rows_2 SET key = CAST(x'ff61' AS TEXT) WHERE vid = 3",
     "name-no-text": "UPDATE tables SET name = CAST(x'ff61' AS TEXT) WHERE id = 2",
-    "nan": "UPDATE rows_1 SET vector = nan(), crc = crc_of(key, payload, nan())",
-    "infinite": "UPDATE rows_1 SET vector = huge(), crc = crc_of(key, payload, huge())",
-    "vector-short": "UPDATE rows_1 SET vector = x'00', crc = crc_of(key, payload, x'00')",
+    "nan": _with_vector("nan()"),
+    "infinite": _with_vector("huge()"),
+    "vector-short": _with_vector("x'00'"),
     "vector-huge": "UPDATE rows_1 SET vector = zeroblob(100 << 20) WHERE vid = 30",
     "payload-huge": "UPDATE rows_1 SET payload = printf('%.*c', 100 << 20, 'x') WHERE vid = 30",
     "captured-huge": "UPDATE query_samples SET vector = zeroblob(10 << 20)",
@@ -133,7 +143,7 @@ CATALOG = {
     "meta": "value",
     "live_1": "vid",
     "dead_1": "end_lsn",
-    "rows_1": "lsn crc key",
+    "rows_1": "lsn crc vector_crc key",
 }
 """Columns of integers by table; not when an index was dropped: a drop leaves just that."""
 ABSURD = (0, -1, 1, 2, 7, 255, 1 << 31, (1 << 32) - 1, 1 << 40, 1 << 62, (1 << 63) - 1, -(1 << 63))
@@ -199,7 +209,10 @@ def _add_functions(connection: sqlite3.Connection) -> None:
     from centroidb.wal.checksum import row_crc
 
     dims = len(vectors(1, 0)[0])
-    connection.create_function("crc_of", 3, lambda key, text, raw: row_crc(key, text, raw))
+    connection.create_function("crc32", 1, zlib.crc32)
+    connection.create_function(
+        "crc_of", 3, lambda key, text, raw: row_crc(key, text, zlib.crc32(raw))
+    )
     connection.create_function("nan", 0, lambda: struct.pack("<f", float("nan")) * dims)
     connection.create_function("huge", 0, lambda: struct.pack("<f", float("inf")) * dims)
 

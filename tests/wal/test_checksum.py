@@ -9,12 +9,16 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from centroidb.wal.checksum import (
+    JOINED_MAX,
     RowSum,
     blobs_crc,
+    first_damaged,
+    joined_crc,
     key_bytes,
     row_crc,
     row_crcs,
     row_views,
+    vector_crcs_of,
     vid_range,
 )
 from centroidb.wal.types import Vid
@@ -82,10 +86,11 @@ KEYS = st.one_of(st.integers(-(2**63), 2**63 - 1), st.text(st.characters(codec="
 def test_a_row_crc_covers_key_payload_and_vector(
     key: int | str, payload: str | None, vector: bytes
 ) -> None:
-    """The checksum of a row is the CRC-32 of its key, payload and vector, in this order."""
-    content = key_bytes(key) + (payload or "").encode() + vector
+    """The checksum of a row is the CRC-32 of its key, its payload and its vector's CRC-32."""
+    sum_of_vector = zlib.crc32(vector)
+    content = key_bytes(key) + (payload or "").encode() + sum_of_vector.to_bytes(4, "little")
 
-    assert row_crc(key, payload, vector) == zlib.crc32(content)
+    assert row_crc(key, payload, sum_of_vector) == zlib.crc32(content)
 
 
 @given(st.binary(min_size=4, max_size=64), st.integers(0, 2**31))
@@ -94,7 +99,9 @@ def test_one_flipped_bit_changes_a_row_crc(vector: bytes, bit: int) -> None:
     damaged = bytearray(vector)
     damaged[bit % len(vector)] ^= 1 << bit % 8
 
-    assert row_crc(7, '{"a":1}', bytes(damaged)) != row_crc(7, '{"a":1}', vector)
+    found = row_crc(7, '{"a":1}', zlib.crc32(damaged))
+
+    assert found != row_crc(7, '{"a":1}', zlib.crc32(vector))
 
 
 @pytest.mark.parametrize("n", [0, 1, 5])
@@ -103,11 +110,36 @@ def test_many_rows_have_the_crcs_of_each(n: int) -> None:
     vectors: NDArray[np.float32] = np.arange(n * 3, dtype=np.float32).reshape(n, 3)
     payloads = ["x", None, "", "é", "5"][:n]
 
-    crcs = row_crcs(list(range(n)), payloads, vectors)
+    sums = vector_crcs_of(vectors)
+    crcs = row_crcs(list(range(n)), payloads, sums)
 
-    assert crcs.dtype == np.uint32
-    assert crcs.tolist() == [row_crc(i, payloads[i], vectors[i].tobytes()) for i in range(n)]
+    assert crcs.dtype == sums.dtype == np.uint32
+    assert sums.tolist() == [zlib.crc32(row) for row in vectors]
+    assert crcs.tolist() == [row_crc(i, payloads[i], int(sums[i])) for i in range(n)]
     assert [bytes(view) for view in row_views(vectors)] == [row.tobytes() for row in vectors]
+
+
+@given(st.binary(max_size=200).flatmap(lambda raw: st.tuples(st.just(raw), st.integers(1, 5))))
+def test_the_crc_of_joined_strings_comes_from_their_own(joined: tuple[bytes, int]) -> None:
+    """The CRCs of strings of one length give that of all of them together."""
+    raw, size = joined
+    strings = [raw[at : at + size] for at in range(0, len(raw) // size * size, size)]
+    crcs = np.array([zlib.crc32(string) for string in strings], dtype=np.uint32)
+
+    assert joined_crc(crcs, size) == zlib.crc32(b"".join(strings))
+
+
+@pytest.mark.parametrize("n", [1, 2, JOINED_MAX - 1, JOINED_MAX, 2 * JOINED_MAX + 3])
+def test_a_damaged_vector_is_named(n: int) -> None:
+    """Whole vectors have no damaged one; a flipped bit in one of many names it, or the first."""
+    vectors: NDArray[np.float32] = np.arange(n * 3, dtype=np.float32).reshape(n, 3)
+    crcs = vector_crcs_of(vectors)
+    assert first_damaged(vectors, crcs) is None
+
+    for at in sorted({n - 1, n // 2, 0}, reverse=True):
+        vectors.view(np.uint32)[at, 1] ^= 1 << 31
+        assert first_damaged(vectors, crcs) == at
+    assert first_damaged(vectors[:0], crcs[:0]) is None
 
 
 def test_blobs_are_told_apart_by_their_borders() -> None:

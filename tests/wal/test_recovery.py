@@ -49,9 +49,10 @@ def test_what_was_not_committed_is_gone(tmp_path: Path) -> None:
         put(file.writer, table, 1)
         file.writer.execute("PRAGMA cache_size = 5")  # so that it spills into the WAL
         file.writer.execute("BEGIN IMMEDIATE")
-        columns = [(vid, vid, 2, 0, b"x" * 9_000) for vid in range(2, 300)]
+        columns = [(vid, vid, 2, 0, 0, b"x" * 9_000) for vid in range(2, 300)]
         file.writer.executemany(
-            "INSERT INTO rows_1 (vid, key, lsn, crc, vector) VALUES (?,?,?,?,?)", columns
+            "INSERT INTO rows_1 (vid, key, lsn, crc, vector_crc, vector) VALUES (?,?,?,?,?,?)",
+            columns,
         )
         assert file.sqlite_wal_bytes() > 2_000_000
         crash_copy(file.path, tmp_path / "b.db")
