@@ -386,7 +386,7 @@ def _require_later(table: TableId, vids: NDArray[np.int64], after: int) -> None:
 
 
 def require_plausible(connection: sqlite3.Connection, table: TableRow) -> None:
-    """CorruptError where the dims or the next vid of a table can not be those of its rows."""
+    """CorruptError where dims, next vid or count of a table can not be those of its rows."""
     name, t = f"table {table.name!r}", int(table.id)
     first, last = connection.execute(f"SELECT min(vid), max(vid) FROM rows_{t}").fetchone()
     if first is not None and not 0 < first <= last < table.next_vid:
@@ -398,6 +398,8 @@ def require_plausible(connection: sqlite3.Connection, table: TableRow) -> None:
     ).fetchone()
     if table.next_vid < 1 or (logged is not None and logged[0] != table.next_vid):
         raise CorruptError(f"{name}: its next version can not be {table.next_vid}")
+    if not 0 <= table.live < table.next_vid:
+        raise CorruptError(f"{name}: {table.live} live rows of {table.next_vid - 1} can not be")
     if not 0 < table.dim <= DIMS_MAX:
         raise CorruptError(f"{name}: vectors of {table.dim} dimensions can not be")
     vector = connection.execute(f"SELECT length(vector) FROM rows_{t} LIMIT 1").fetchone()

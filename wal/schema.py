@@ -75,6 +75,9 @@ CREATE TABLE partitions (
 CREATE INDEX partitions_of
     ON partitions (generation, centroid, id, n, bytes);
 
+CREATE TABLE calibrations (
+    generation INTEGER PRIMARY KEY, crc INTEGER NOT NULL, data BLOB NOT NULL) STRICT;
+
 CREATE TABLE slices (
     generation INTEGER NOT NULL, step TEXT NOT NULL, number INTEGER NOT NULL,
     crc INTEGER NOT NULL, data BLOB NOT NULL, PRIMARY KEY (generation, step, number)) STRICT;

@@ -274,4 +274,5 @@ def read_centroids(connection: sqlite3.Connection, generation: GenerationId) -> 
 def delete_generation(connection: sqlite3.Connection, generation: GenerationId) -> None:
     """Forget a generation whose segments are gone."""
     connection.execute("DELETE FROM centroids WHERE generation = ?", (generation,))
+    connection.execute("DELETE FROM calibrations WHERE generation = ?", (generation,))
     connection.execute("DELETE FROM generations WHERE id = ?", (generation,))

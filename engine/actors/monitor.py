@@ -4,6 +4,7 @@
     every PERIOD_S  each index:   sample, if much has changed   -> recall, cost
                                   decide (`index.policy`)       -> the log of decisions
                                   act, if it may                -> rebuild or reorganize
+                                  calibrate, if rows changed    -> rules (`calibrations`)
 
 What is done about a decision is the index's `auto_rebuild`: "off", nothing, and nothing is
 written; "advise", it is written down; "on", it is carried out, here, one index after the
@@ -32,12 +33,13 @@ from ..index.health import Measured
 from ..index.policy import CHANGED_MIN, NOTHING, Action, Decision, Figures, decide
 from ..storage.folding import Writer
 from ..storage.indexes import IndexState
+from .calibrations import Calibrations
 from .capture import save_captured
 from .errors import JobCancelled
 from .health import health
 from .sampling import sample
 from .state import State
-from .view import PinnedIndex
+from .view import PinnedIndex, close_view, open_view
 
 log = logging.getLogger(__name__)
 
@@ -75,6 +77,7 @@ class Monitor:
         self,
         state: State,
         writer: Writer,
+        calibrations: Calibrations,
         *,
         build: Act,
         rebuild: Act,
@@ -82,12 +85,15 @@ class Monitor:
     ) -> None:
         self._state = state
         self._writer = writer
+        self._calibrations = calibrations
         self._build = build
         self._rebuild = rebuild
         self._reorganize = reorganize
         self._watches: dict[IndexId, Watch] = {}
         self._build_after_s: dict[IndexId, float] = {}
         """When an index whose first build it began, or somebody ended, may be trained again."""
+        self._calibrates_soon = False
+        """Set where a search met rules that have aged, cleared when the Monitor looks at them."""
         self._send, self._receive = trio.open_memory_channel[None](1)
         """The inbox holds one nudge: what there is to see stands in the state."""
 
@@ -99,6 +105,12 @@ class Monitor:
         with suppress(trio.WouldBlock):
             self._send.send_nowait(None)
 
+    def calibrate_soon(self) -> None:
+        """Look soon for calibrations that have aged; never waits."""
+        if not self._calibrates_soon:
+            self._calibrates_soon = True
+            self.wake()
+
     async def run(self) -> None:
         """The task: until it is cancelled."""
         look_at_s = trio.current_time() + PERIOD_S
@@ -108,6 +120,8 @@ class Monitor:
             for index in self.step():
                 if self.wants_build(index):  # the one before took its time
                     await self._guarded(self._train, index)
+            if self._calibrates_soon:
+                await self._calibrate_all()
             if trio.current_time() >= look_at_s:
                 await self.look()
                 look_at_s = trio.current_time() + PERIOD_S
@@ -152,6 +166,7 @@ class Monitor:
         for index in list(known.values()):
             if not self._state.closing:
                 await self._guarded(self._look_at, index)
+                await self._guarded(self._calibrate, index)
                 await self._guarded(self._save_captured, index)
 
     async def _guarded(self, act: Act, index: IndexState) -> None:
@@ -163,6 +178,25 @@ class Monitor:
                 raise
             if not self._state.closing:
                 log.warning("watching index %s: %s", index.row.name, error)
+
+    async def _calibrate_all(self) -> None:
+        for index in list(self._state.indexes.values()):
+            await self._guarded(self._calibrate, index)
+        self._calibrates_soon = False
+
+    async def _calibrate(self, index: IndexState) -> None:
+        """The rules by which searches keep to an accuracy, where they are wanted or have aged."""
+        view = open_view(self._state, trio.current_time())
+        try:
+            generation = view.indexes[index.row.id].generation
+            table = view.table_with(index.row.table)
+            wanted = index.parameters.target_accuracy is not None
+            if generation is not None and self._calibrations.wants_renewal(
+                table, generation, wanted=wanted
+            ):
+                await self._calibrations.renew(view, table, generation)
+        finally:
+            close_view(self._state, view)
 
     async def _save_captured(self, index: IndexState) -> None:
         slice_bytes = self._state.limits.slice_bytes

@@ -10,18 +10,13 @@ Rows of the table are easier queries than those of users where users ask for wha
 there; as figures to compare with those of the same index after its build they serve.
 """
 
-import sqlite3
 from functools import partial
 
 import numpy as np
 import trio
 from numpy.typing import NDArray
 
-from ...txn.deaths import Visibility
-from ...wal import rows
 from ...wal.blocking import run_blocking
-from ...wal.catalog import TableRow
-from ...wal.rows import VectorBlock
 from ...wal.types import IndexId
 from ..index.cache import Cache
 from ..index.centroids import CentroidSearch
@@ -30,6 +25,7 @@ from ..index.generation import Generation
 from ..index.health import Measured
 from ..index.parameters import default_nprobe
 from ..storage.blocks import BlockCache
+from ..storage.calibrating import draw
 from ..storage.lookup import Query, search_exactly
 from .rebuild.gate import Homes, K, listed, neighbours
 from .state import State
@@ -39,10 +35,6 @@ QUERIES = 128
 """With 64 the cost of one index varied by 12 % from sample to sample, with 128 by 6 %."""
 QUERIES_MIN = 32
 """Fewer tell nothing."""
-DRAWN = 16_384
-"""Versions drawn; those that ended are passed over."""
-LOOKED_UP = 1_024
-"""Of the others so many are looked up; those purged before the last open are passed over."""
 FOUND_SHARE = 0.95
 """What part of the neighbours the cost is for."""
 
@@ -68,7 +60,7 @@ async def _measured(view: View, generation: Generation) -> Measured | None:
     (table,) = (t for t in view.snapshot.heads.tables.values() if t.id == generation.table)
     visibility = view.visibility(table)
     queries = await view.read(
-        partial(draw, table=table, visibility=visibility, seed=generation.row.id)
+        partial(draw, table=table, visibility=visibility, seed=generation.row.id, size=QUERIES)
     )
     if len(queries.vids) < QUERIES_MIN:
         return None
@@ -87,19 +79,6 @@ async def _measured(view: View, generation: Generation) -> Measured | None:
     figures = await run_blocking(measure, generation.search, sizes, queries.vectors, truth, homes)
     recall, rows_read = figures
     return Measured(generation.row.id, recall, len(queries.vids), min(1.0, rows_read / table.live))
-
-
-def draw(
-    connection: sqlite3.Connection, table: TableRow, visibility: Visibility, seed: int
-) -> VectorBlock:
-    """At most QUERIES visible rows; the same for the same rows and seed."""
-    random = np.random.default_rng((seed, table.next_vid))
-    drawn = random.permutation(np.unique(random.integers(1, max(2, table.next_vid), DRAWN)))
-    seen = visibility(drawn)
-    alive = (drawn if seen is None else drawn[seen])[:LOOKED_UP]
-    stored = rows.crcs_of(connection, table.id, np.sort(alive)).vids
-    chosen = random.choice(stored, min(QUERIES, len(stored)), replace=False)
-    return rows.read_vectors(connection, table.id, np.sort(chosen), table.dim)
 
 
 def measure(

@@ -8,7 +8,7 @@
 A search that comes alone and is quick (`quick`) is answered on the event loop. Any
 other starts at once, in its caller's task, while nobody waits and there are no more
 searches than workers. Else searches that ask the same thing of the same state (index,
-snapshot, nprobe, k) wait together and become one batch, so that a partition is
+snapshot, effort, k) wait together and become one batch, so that a partition is
 brought in once for all.
 """
 
@@ -58,6 +58,8 @@ class Search:
             probe.generation.row.id,
             id(probe.search),
             probe.nprobe,
+            id(probe.rules),
+            probe.accuracy,
             query.metric,
             query.k,
             query.with_rows,
@@ -66,7 +68,7 @@ class Search:
     def kind(self) -> Kind:
         """Requests that are equal in this take about as long."""
         probe, query = self.probe, self.query
-        return (probe.generation.row.id, probe.nprobe, query.k, query.with_rows)
+        return (probe.generation.row.id, probe.nprobe, probe.accuracy, query.k, query.with_rows)
 
 
 @dataclass(frozen=True)

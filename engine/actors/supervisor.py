@@ -33,6 +33,7 @@ from ..index.cache import Cache
 from ..index.parameters import IndexParameters
 from ..storage.indexes import IndexState, Unfinished
 from ..storage.loading import Loaded, load
+from .calibrations import Calibrations
 from .capture import Captured, save_captured
 from .committer import Committer
 from .control import BuildControl
@@ -188,9 +189,11 @@ class Supervisor:
         self.indexer = Indexer(state, self.committer)
         self.searcher = Searcher(state, workers=max(2, os.cpu_count() or 1))
         self.sweeper = Sweeper(state, self.committer)
+        self.calibrations = Calibrations(self.committer, self._calibration_aged)
         self.monitor = Monitor(
             state,
             self.committer,
+            self.calibrations,
             build=self.build,
             rebuild=self.rebuild,
             reorganize=partial(self.reorganize, effort=Effort(parallel=1)),
@@ -212,6 +215,10 @@ class Supervisor:
             self.monitor.wake()
         if self.sweeper.wants_purge():
             self.sweeper.wake()
+
+    def _calibration_aged(self) -> None:
+        """A search keeps to an accuracy by rules that rows have outgrown."""
+        self.monitor.calibrate_soon()
 
     def _build_ended(self) -> None:
         """There are rows to file in a new generation, or a generation to take away."""

@@ -84,6 +84,10 @@ class View:
         self.snapshot.require_fresh()
         return self.snapshot.heads.by_name(name)
 
+    def table_with(self, number: TableId) -> TableRow:
+        """The table that an index of this state is on."""
+        return self.snapshot.heads.tables[number]
+
     def visibility(self, table: TableRow) -> Visibility:
         """What it sees of a table."""
         return self.deaths[table.id].visibility(table.next_vid, self.snapshot.lsn)

@@ -19,6 +19,7 @@ from .session import database_argument, json_option, with_database
 @click.option("--key", help="Search for the vector of the row with this key.")
 @click.option("-k", default=10, show_default=True, help="How many rows to find.")
 @click.option("--nprobe", type=int, help="How many partitions to read.")
+@click.option("--accuracy", type=float, help="What share of the nearest to find, up to 1.")
 @click.option("--exact", is_flag=True, help="Read every row.")
 @click.option("--index", help="The index to use; by default the newest for the table's metric.")
 @json_option

@@ -34,6 +34,7 @@ class SearchOptions:
 
     k: int
     nprobe: int | None = None
+    accuracy: float | None = None
     exact: bool = False
     index: str | None = None
     metric: Metric | None = None
@@ -145,11 +146,15 @@ class TableReading:
     ) -> list[Answer]:
         if pinned is None or pinned.generation is None or pinned.search is None:
             return await self._source.search(self.view, self.table, visibility, query, None)
-        generation = pinned.generation
-        nprobe = self._nprobe(options, generation.row.nlist)
+        generation, nlist = pinned.generation, pinned.generation.row.nlist
+        accuracy, rules = _accuracy(options, pinned), None
+        nprobe = default_nprobe(nlist) if options.nprobe is None else min(nlist, options.nprobe)
+        if accuracy is not None:
+            nprobe = nlist
+            rules = await self._source.rules(self.view, self.table, generation)
         manifest = generation.manifest()
         try:
-            probe = IndexProbe(generation, pinned.search, manifest, nprobe)
+            probe = IndexProbe(generation, pinned.search, manifest, nprobe, rules, accuracy or 1.0)
             return await self._source.search(self.view, self.table, visibility, query, probe)
         finally:
             generation.unpin(manifest)
@@ -168,15 +173,14 @@ class TableReading:
             raise InputError(f"metric: expected one of {', '.join(METRICS)}, got {metric!r}")
         return metric
 
-    def _nprobe(self, options: SearchOptions, nlist: int) -> int:
-        if options.nprobe is None:
-            return default_nprobe(nlist)
-        return min(nlist, options.nprobe)
-
     def _index(self, options: SearchOptions, metric: Metric) -> PinnedIndex | None:
         """The index to use; None searches exactly."""
         if options.nprobe is not None:
             check_integer("nprobe", options.nprobe, 1, NPROBE_MAX)
+        if options.accuracy is not None:
+            check_accuracy(options.accuracy)
+            if options.nprobe is not None:
+                raise InputError("expected nprobe or accuracy, got both")
         if options.exact:
             return None
         if options.index is None:
@@ -191,6 +195,23 @@ class TableReading:
             if pinned.row.name == name:
                 return pinned
         raise unknown("index", name, (pinned.row.name for pinned in indexes))
+
+
+def check_accuracy(accuracy: object) -> None:
+    """Raise InputError for what is no share of the nearest rows."""
+    number = isinstance(accuracy, int | float | np.number) and not isinstance(accuracy, bool)
+    if not number or not 0 < accuracy <= 1:  # type: ignore[operator]  # it is a number
+        raise InputError(f"accuracy: expected a share above 0, at most 1, got {accuracy!r}")
+
+
+def _accuracy(options: SearchOptions, pinned: PinnedIndex) -> float | None:
+    """What a search is to reach: as asked, or else as its index says; None goes by nprobe."""
+    if options.nprobe is not None:
+        return None
+    if options.accuracy is not None:
+        return float(options.accuracy)
+    target: int | None = pinned.row.parameters.get("target_accuracy")
+    return None if target is None else target / 100
 
 
 def _row(stored: StoredRow, vectors: bool) -> Row:

@@ -42,12 +42,13 @@ class Snapshot:
         k: int = 10,
         *,
         nprobe: int | None = None,
+        accuracy: float | None = None,
         exact: bool = False,
         index: str | None = None,
         metric: Metric | None = None,
     ) -> Any:
         """`Table.search` in this state: Hits, or a list of them for a batch."""
-        options = SearchOptions(k, nprobe, exact, index, metric)
+        options = SearchOptions(k, nprobe, accuracy, exact, index, metric)
         answers = await self.reading(table).search(query, options)
         return shaped(query, [Hits.of(answer, self.lsn) for answer in answers])
 

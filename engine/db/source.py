@@ -24,9 +24,12 @@ from ...wal.file import ForeignFile
 from ...wal.limits import Limits
 from ...wal.pool import read_once
 from ...wal.types import IndexId
+from ..actors.calibrations import Calibrations
 from ..actors.searcher import Search
 from ..actors.supervisor import Supervisor
 from ..actors.view import PinnedIndex, View, close_view, open_view
+from ..index.generation import Generation
+from ..index.rules import Rules
 from ..storage.blocks import BlockCache
 from ..storage.loading import Loaded, load
 from ..storage.lookup import Answer, IndexProbe, Query, search_exactly, search_index
@@ -59,6 +62,10 @@ class Source(Protocol):
         probe: IndexProbe | None,
     ) -> list[Answer]:
         """One answer a query vector; exact when `probe` is None."""
+        ...
+
+    async def rules(self, view: View, table: TableRow, generation: Generation) -> Rules | None:
+        """By which searches keep to an accuracy; None where there are too few rows for them."""
         ...
 
     def supervisor(self) -> Supervisor:
@@ -110,6 +117,10 @@ class LiveSource:
             return await self._supervisor.searcher.search(Search(table, visibility, query, probe))
         cache = self._supervisor.state.cache
         return await search_exactly(view.read, cache, table, visibility, query)
+
+    async def rules(self, view: View, table: TableRow, generation: Generation) -> Rules | None:
+        """See `Source`."""
+        return await self._supervisor.calibrations.of(view, table, generation)
 
     def supervisor(self) -> Supervisor:
         """See `Source`."""
@@ -174,6 +185,7 @@ class ForeignSource:
         self._loaded: tuple[object, Loaded] | None = None
         """What the file said last, and the key by which a change is noticed."""
         self._closed = False
+        self._calibrations = Calibrations(None, lambda: None)
         self._calls = Calls()
         """Those that have a connection which is of no view."""
 
@@ -255,6 +267,10 @@ class ForeignSource:
         except CorruptError:  # a damaged index costs time; a damaged row raises again
             return await search_exactly(view.read, self._cache, table, visibility, query)
         return answers
+
+    async def rules(self, view: View, table: TableRow, generation: Generation) -> Rules | None:
+        """See `Source`; what the owner has not calibrated is calibrated here."""
+        return await self._calibrations.of(view, table, generation)
 
     def supervisor(self) -> Supervisor:
         """See `Source`."""

@@ -141,6 +141,7 @@ class Table:
         k: int = 10,
         *,
         nprobe: int | None = None,
+        accuracy: float | None = None,
         exact: bool = False,
         index: str | None = None,
         metric: Metric | None = None,
@@ -149,14 +150,24 @@ class Table:
         """The k rows nearest to a query vector (dim,), as Hits; to each of (n, dim), as a list.
 
         nprobe: how many partitions are looked at, by default a tenth, at least 8;
-        more than there are means all. exact: look at every row. index: by name, else
-        the newest for the metric, else exact. metric: by default the table's.
+        more than there are means all. accuracy: what share of the nearest rows is to be
+        found on average, in place of nprobe; by default the index's target accuracy, if it
+        has one. The first search for one waits until the index is calibrated. exact: look
+        at every row. index: by name, else the newest for the metric, else exact. metric: by
+        default the table's.
         Distances: l2 is Euclidean, cosine is 1 - cos, dot is -x.q; each the same to
         the last bit on every path.
         """
         async with self._snapshot(snapshot) as at:
             return await at.search(
-                self.name, query, k, nprobe=nprobe, exact=exact, index=index, metric=metric
+                self.name,
+                query,
+                k,
+                nprobe=nprobe,
+                accuracy=accuracy,
+                exact=exact,
+                index=index,
+                metric=metric,
             )
 
     async def create_index(

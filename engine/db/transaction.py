@@ -163,6 +163,7 @@ class Transaction:
         k: int = 10,
         *,
         nprobe: int | None = None,
+        accuracy: float | None = None,
         exact: bool = False,
         index: str | None = None,
         metric: Metric | None = None,
@@ -170,7 +171,7 @@ class Transaction:
         """`Table.search`, with this transaction's writes: Hits, or a list of them."""
         reading = self._reading(table)
         self._buffer.note_read_whole(reading.table.id)
-        options = SearchOptions(k, nprobe, exact, index, metric)
+        options = SearchOptions(k, nprobe, accuracy, exact, index, metric)
         changes = self._buffer.changes(reading.table.id)
         hidden = await reading.vids_of(list(changes)) if changes else None
         answers = await reading.search(query, options, hidden=hidden)

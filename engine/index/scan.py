@@ -22,6 +22,7 @@ nothing is kept but k rows a query; where brackets tell nothing (data far from t
 every row is measured, a bounded number at a time.
 """
 
+import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import chain
@@ -37,7 +38,7 @@ from .queries import Queries
 from .sweep import Partitions, Swept, swept
 from .topk import TopK, group_positions
 
-__all__ = ["Fetch", "Found", "Probe", "Visible", "search"]
+__all__ = ["Fetch", "Found", "Probe", "Scan", "Visible", "search"]
 
 Visible: TypeAlias = Callable[[Vids], Mask | None]
 """Which of the rows (n,) the snapshot sees; None for all of them."""
@@ -84,11 +85,8 @@ def search(
     `partitions` are probed too.  `visible` is asked about rows before they are counted on; `fetch`
     reads the vectors of rows whose block has none, in the order asked for.
     """
-    scan = _Scan(Queries.of(metric, queries), k, visible, fetch)
-    if partitions is not None and not scan.sweep(partitions):
-        probes = chain(partitions.probes(), probes)
-    for chunk in chunks(probes, scan.queries):
-        scan.measure(chunk, scan.sieve(chunk))
+    scan = Scan(Queries.of(metric, queries), k, visible, fetch)
+    scan.probe(probes, partitions)
     return [scan.found(query) for query in range(len(queries))]
 
 
@@ -120,7 +118,7 @@ class _Candidates:
         return len(self.query)
 
 
-class _Scan:
+class Scan:
     """One search: what is known so far, and how to know more."""
 
     def __init__(self, queries: Queries, k: int, visible: Visible, fetch: Fetch) -> None:
@@ -132,6 +130,18 @@ class _Scan:
         self._scanned = np.zeros(len(queries), np.int64)
         self._reranked = np.zeros(len(queries), np.int64)
 
+    def probe(self, probes: Iterable[Probe], partitions: Partitions | None) -> None:
+        """Take note of the rows of further blocks, none of which were probed before."""
+        if partitions is not None and not self.sweep(partitions):
+            probes = chain(partitions.probes(), probes)
+        for chunk in chunks(probes, self.queries):
+            self.measure(chunk, self.sieve(chunk))
+
+    def kth_distance(self, query: int) -> float:
+        """That of the k-th nearest row so far; inf while fewer are known."""
+        distances = self._top.of(query)[1]
+        return float(distances[-1]) if len(distances) == self._k else math.inf
+
     def found(self, query: int) -> Found:
         """What one query has found."""
         vids, distances = self._top.of(query)
@@ -139,11 +149,12 @@ class _Scan:
 
     def sweep(self, partitions: Partitions) -> bool:
         """Scan partitions by the compiled kernels; False if it has to be done by chunks."""
-        left = swept(partitions, self.queries, self._k)
+        left = swept(partitions, self.queries, self._k, self._top.bounds)
         if left is None:
             return False
         self._scanned += left.scanned
-        if len(self.queries) == 1 and len(left.vid) <= max(2 * self._k, MEASURED_ALONE):
+        alone = len(self.queries) == 1 and self._top.is_empty
+        if alone and len(left.vid) <= max(2 * self._k, MEASURED_ALONE):
             self._measure_all(left)
             return True
         self._top.lower(left.bounds)

@@ -18,13 +18,15 @@ anything relies on: `calibration` measures what stopping by it does.
 """
 
 from dataclasses import dataclass
-from typing import Final, Self
+from typing import Final, Self, TypeVar
 
 import numpy as np
 
 from .arrays import Doubles, Floats, Indices
 from .centroids import Labels
 from .distance import Metric, distances, index_space, squared_differences
+
+D = TypeVar("D", float, Doubles)
 
 DIMS_MAX: Final = 1e9
 """Effective dimensions, where the rows of each partition are all equally far from its centroid."""
@@ -101,8 +103,8 @@ def centroid_values(metric: Metric, query: Floats, centroids: Floats) -> Doubles
     return squared_differences(centroids, np.broadcast_to(direction, centroids.shape))
 
 
-def row_values(metric: Metric, reported: Doubles) -> Doubles:
-    """The values of rows at the distances that `distances` reports."""
+def row_values(metric: Metric, reported: D) -> D:
+    """The values of rows at the distances, or of one at the distance, that `distances` reports."""
     if metric == "dot":
         return reported
-    return np.square(reported) if metric == "l2" else 2 * reported
+    return reported * reported if metric == "l2" else 2 * reported

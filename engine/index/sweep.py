@@ -31,6 +31,9 @@ SHARED_QUERIES: Final = 4
 ALONE: Final = 2
 """Partitions that each query scans by itself first."""
 
+UPPER_SLACK: Final = 2.0**-40
+"""More than what the way from a rank to an upper end and back can round off."""
+
 Alive: TypeAlias = tuple[int, int, NDArray[np.int64]]
 """The first vid a snapshot does not see, its LSN, and the end LSN by vid, (0,) if none ended."""
 
@@ -86,14 +89,17 @@ class Swept:
         return unread if self.kernels.gather(self.shelf.table, places, out, unread) else None
 
 
-def swept(partitions: Partitions, queries: Queries, k: int) -> Swept | None:
-    """Scan the partitions; None if that is left to the chunks."""
+def swept(partitions: Partitions, queries: Queries, k: int, bounds: Doubles) -> Swept | None:
+    """Scan the partitions; None if that is left to the chunks.
+
+    `bounds` (q,): ranks within which k rows of each query are proven to be already, or inf.
+    """
     shelf, ranked = partitions.shelf, partitions.ranked
     kernels = KERNELS.fused(shelf.rows(ranked.ravel()))
     if kernels is None or partitions.alive is None or k > K_MAX or queries.dims > DIMS_MAX:
         return None
     rounding = (queries.dims + 64) * 2.0**-48 if queries.metric == "cosine" else 0.0
-    heaps = np.full((len(queries), k), np.inf)
+    heaps = np.repeat(_uppers(queries, bounds)[:, np.newaxis], k, axis=1)
     room = len(queries) * (ROOM + 4 * k)
     lower, place, vid = np.empty(room), np.empty(room, np.int64), np.empty(room, np.int64)
     counts = np.zeros((len(queries), 2), np.int64)
@@ -122,6 +128,15 @@ def _shared(ranked: NDArray[np.int32]) -> tuple[NDArray[np.int32], NDArray[np.in
     order = np.argsort(flat, kind="stable")
     asking = np.stack([flat[order], order // max(1, rest.shape[1])], axis=1)
     return np.ascontiguousarray(ranked[:, :ALONE]), asking.astype(np.int64)
+
+
+def _uppers(queries: Queries, bounds: Doubles) -> Doubles:
+    """Upper ends (q,), of |x - q| or -x.q, of k rows whose ranks are within the bounds (q,)."""
+    if queries.metric == "dot":
+        return bounds
+    squares = 2 * np.maximum(bounds + queries.origins * (1 + ROUNDING), 0)
+    uppers: Doubles = np.sqrt(squares) * (1 + UPPER_SLACK)
+    return uppers
 
 
 def _ranks(

@@ -27,6 +27,11 @@ class TopK:
         self._distance = np.empty(0)
         self._vid = np.empty(0, np.int64)
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether no row was measured yet."""
+        return not len(self._vid)
+
     def prove(self, queries: Indices, uppers: NDArray[np.floating[Any]]) -> None:
         """Take note of upper ends (g, n) of further rows for g of the queries."""
         lowest = np.concatenate([self._uppers[queries], _smallest(uppers, self._k)], axis=1)

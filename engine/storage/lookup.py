@@ -2,6 +2,9 @@
 
     rank centroids -> blocks of the probed partitions -> delta -> batches -> scan -> rows
 
+A search for an accuracy goes through the middle of this in waves, each over the next
+partitions, until what it has found says that it may stop (`index.probing`).
+
 An exact search has one source instead: the table's rows, a few runs at a time, so
 that no reader is busy for long and a checkpoint need not wait for it.
 """
@@ -22,10 +25,15 @@ from ...wal.catalog import TableRow
 from ...wal.types import Key, Vid
 from ..index.block import Block
 from ..index.centroids import CentroidSearch
+from ..index.curves import expected_of
 from ..index.delta import DeltaView
 from ..index.distance import Metric, nearest
 from ..index.generation import Generation, Manifest
-from ..index.scan import Found, Probe, search
+from ..index.probing import ladder, next_rung, watched
+from ..index.queries import Queries
+from ..index.rules import Rules, Stopping
+from ..index.scan import Found, Probe, Scan, search
+from ..index.spread import row_values
 from ..index.sweep import Partitions
 from .blocks import BlockCache, TableReader
 from .loading import block_rows
@@ -53,6 +61,10 @@ class IndexProbe:
     search: CentroidSearch
     manifest: Manifest
     nprobe: int
+    """How many partitions, or at most so many where there are rules."""
+    rules: Rules | None = None
+    """They say for each query how many partitions `accuracy` takes."""
+    accuracy: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -85,26 +97,66 @@ def search_index(
 ) -> list[Answer]:
     """One Answer a query vector, through an index; see `TableReader.shelf` for `loads`."""
     reader = TableReader(connection, table, cache)
-    ranked = probe.search.rank(query.vectors, probe.nprobe)
-    shelf = reader.shelf(probe.generation, probe.manifest.segments, ranked, loads=loads)
-    probes = _in_memory(query.metric, probe.manifest, visibility.high, ranked)
-    partitions = None
-    if shelf is not None:
-        partitions = Partitions(shelf, ranked, visibility.alive())
-    else:
-        probes = chain(_stored(reader, probe, ranked), probes)
-    found = search(
-        query.metric,
-        query.vectors,
-        probes,
-        query.k,
-        visible=visibility,
-        fetch=reader.fetch,
-        partitions=partitions,
-    )
-    probed = min(probe.nprobe, probe.generation.row.nlist)
-    answers = [_answer(each, probed) for each in found]
+    looking = _Looking(reader, visibility, query, probe, loads=loads)
+    answers = looking.together() if probe.rules is None else looking.one_by_one(probe.rules)
     return add_rows(connection, table, answers) if query.with_rows else answers
+
+
+@dataclass(frozen=True)
+class _Looking:
+    """One search through an index."""
+
+    reader: TableReader
+    visibility: Visibility
+    query: Query
+    probe: IndexProbe
+    loads: bool
+
+    def together(self) -> list[Answer]:
+        """All queries, each in the `nprobe` best partitions."""
+        vectors, nprobe = self.query.vectors, self.probe.nprobe
+        scan = self._scan(vectors)
+        ranked = self.probe.search.rank(vectors, nprobe)
+        self._probe(scan, ranked)
+        return [_answer(scan.found(at), ranked.shape[1]) for at in range(len(vectors))]
+
+    def one_by_one(self, rules: Rules) -> list[Answer]:
+        """Each query in waves of its own."""
+        stopping = rules.at(self.query.k, self.probe.accuracy)
+        return [self._in_waves(vector[np.newaxis], stopping) for vector in self.query.vectors]
+
+    def _in_waves(self, query: NDArray[np.float32], stopping: Stopping) -> Answer:
+        """One query, float32 (1, d): see `index.probing`."""
+        metric, search, stop = self.query.metric, self.probe.search, stopping.stop
+        ranked = search.rank(query, self.probe.nprobe)
+        rungs = ladder(ranked.shape[1])
+        seen = ranked[0, watched(rungs)]
+        expected = expected_of(metric, query[0], search.centroids, seen, stopping.spread)
+        scan = self._scan(query)
+        probed, now, following = 0, -1, stop.first_rung(rungs)
+        while following > now:
+            now = following
+            self._probe(scan, np.ascontiguousarray(ranked[:, probed : rungs[now]]))
+            probed = int(rungs[now])
+            tau = row_values(metric, scan.kth_distance(0))
+            following = next_rung(stop, rungs, expected, tau, now)
+        return _answer(scan.found(0), probed)
+
+    def _scan(self, vectors: NDArray[np.float32]) -> Scan:
+        queries = Queries.of(self.query.metric, vectors)
+        return Scan(queries, self.query.k, self.visibility, self.reader.fetch)
+
+    def _probe(self, scan: Scan, ranked: NDArray[np.int32]) -> None:
+        """Scan these partitions, int32 (q, p), the stored rows and those in memory."""
+        generation, manifest = self.probe.generation, self.probe.manifest
+        shelf = self.reader.shelf(generation, manifest.segments, ranked, loads=self.loads)
+        probes = _in_memory(self.query.metric, manifest, self.visibility.high, ranked)
+        partitions = None
+        if shelf is not None:
+            partitions = Partitions(shelf, ranked, self.visibility.alive())
+        else:
+            probes = chain(_stored(self.reader, self.probe, ranked), probes)
+        scan.probe(probes, partitions)
 
 
 def search_runs(

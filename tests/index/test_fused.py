@@ -153,7 +153,7 @@ def test_the_kernels_are_what_scans(metric: Metric, count: int) -> None:
     world = World(metric, vectors, cached=True)
     ranked = np.tile(np.arange(7, dtype=np.int32), (count, 1))
     partitions = Partitions(world.shelf, ranked, world.visible.alive())
-    left = swept(partitions, Queries.of(metric, vectors[:count]), 10)
+    left = swept(partitions, Queries.of(metric, vectors[:count]), 10, np.full(count, np.inf))
     assert left is not None
     assert left.scanned.tolist() == [500] * count
 

@@ -37,6 +37,7 @@ from ....wal.segments import StoredSegment
 from ....wal.types import Vid
 from ...index.centroids import CentroidSearch, make_search
 from ...index.distance import index_space
+from ...index.kept_out import KEPT_OUT_ROWS_MIN, kept_out
 from ...index.kmeans import ROUNDS, KMeans, Partial
 from ...index.parameters import IndexParameters
 from ...index.segment import encode_segment
@@ -190,14 +191,13 @@ class StaticPhase:
         )
         return await self._run(make, sample, self._plan.size.nlist)
 
-    async def _sampled(self) -> NDArray[np.intp]:
-        """Which of the rows k-means sees, ascending."""
-        rows_drawn = self._plan.cut.sample
-        return await self._run(_drawn, self._plan.size.rows, rows_drawn, self._parameters.seed)
+    async def _sampled(self, versions: Vids) -> NDArray[np.intp]:
+        """Which of the rows k-means sees, as positions, ascending."""
+        return await self._run(_drawn, versions, self._plan.cut.sample, self._parameters.seed)
 
     async def _sample(self, versions: Vids) -> NDArray[np.float32]:
         """Rows in index space, float32 (m, d), drawn without replacement, in vid order."""
-        chosen = await self._sampled()
+        chosen = await self._sampled(versions)
         await self._report("sample", 0, len(chosen))
         step, metric = self._plan.cut.block, self._parameters.metric
         sample = np.empty((len(chosen), self._table.dim), np.float32)
@@ -232,7 +232,7 @@ class StaticPhase:
             centroids[spans[0][0] : spans[-1][1]] = found
             distances += by_block.tolist()
         baseline = sum(distances) / max(1, len(centroids))
-        return Assigned(versions, centroids, baseline, await self._sampled())
+        return Assigned(versions, centroids, baseline, await self._sampled(versions))
 
     def _windows(self, vids: Vids) -> list[list[Span]]:
         """Positions of the rows of each block, some blocks at a time."""
@@ -339,7 +339,11 @@ class StaticPhase:
                 yield encoded
 
 
-def _drawn(n: int, size: int, seed: int) -> NDArray[np.intp]:
-    """Up to `size` of `n` positions, ascending."""
+def _drawn(versions: Vids, size: int, seed: int) -> NDArray[np.intp]:
+    """Positions of up to `size` rows, ascending; of many rows, none of those kept out."""
     generator = np.random.default_rng(seed)
-    return np.sort(generator.choice(n, min(n, size), replace=False))
+    trained = np.arange(len(versions))
+    if len(versions) >= KEPT_OUT_ROWS_MIN:
+        trained = np.flatnonzero(~kept_out(versions))
+    chosen = generator.choice(len(trained), min(len(trained), size), replace=False)
+    return trained[np.sort(chosen)]

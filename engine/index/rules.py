@@ -1,0 +1,83 @@
+"""What a calibration has found of one generation: when a search for k and an accuracy may stop."""
+
+import math
+from dataclasses import dataclass
+from typing import Final, Self
+
+import numpy as np
+
+from .probing import FIELDS, Rule, Stop
+from .spread import Spread
+
+KS: Final = (1, 10, 100)
+"""The k that rules are fitted for."""
+
+_HEAD: Final = 3
+"""Numbers before the rules: writes, partitions, dimensions of the spread."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stopping:
+    """When the searches of one call stop, and what they judge partitions by."""
+
+    stop: Stop
+    spread: Spread
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """The rules for `KS`, in this order, and the spread that they were fitted with."""
+
+    spread: Spread
+    rules: tuple[Rule, ...]
+    writes: int
+    """rows written to the table and ended, ever, when they were fitted"""
+
+    @property
+    def nlist(self) -> int:
+        """Partitions there were."""
+        return len(self.spread.squares)
+
+    def at(self, k: int, accuracy: float) -> Stopping:
+        """Between two of `KS` what they say, linear in log k; outside, what the outermost says."""
+        place = float(np.interp(math.log(k), np.log(KS), np.arange(len(KS))))
+        below = int(place)
+        rule = self.rules[below]
+        if below < place:
+            rule = _between(rule, self.rules[below + 1], place - below)
+        return Stopping(rule.at(accuracy), self.spread)
+
+    def to_bytes(self) -> bytes:
+        """Numbers '<f8': writes, nlist, dims, the squares, the rules."""
+        head = np.array([self.writes, self.nlist, self.spread.dims, *self.spread.squares])
+        return head.astype("<f8").tobytes() + b"".join(rule.to_bytes() for rule in self.rules)
+
+    @classmethod
+    def from_bytes(cls, stored: bytes) -> Self:
+        """The rules that were stored; ValueError where the bytes are none."""
+        numbers = np.frombuffer(stored, "<f8").astype(np.float64)  # ValueError: not whole numbers
+        if len(numbers) < _HEAD or not np.isfinite(numbers).all():
+            raise ValueError("rules of a calibration are cut off, or not finite")
+        writes, nlist, dims = numbers[:_HEAD].tolist()
+        start = _HEAD + nlist
+        if nlist < 1 or len(numbers) != start + FIELDS * len(KS):
+            raise ValueError(f"{len(numbers)} numbers can not be rules for {nlist} partitions")
+        squares = numbers[_HEAD : int(start)]
+        if dims < 1 or squares.min() < 0:
+            raise ValueError("the spread of a calibration can not be")
+        size = 8 * FIELDS
+        parts = range(8 * int(start), len(stored), size)
+        rules = tuple(Rule.from_bytes(stored[at : at + size]) for at in parts)
+        if tuple(rule.k for rule in rules) != KS:
+            raise ValueError("the rules of a calibration are for other k")
+        return cls(Spread(squares, dims), rules, int(writes))
+
+
+def _between(lower: Rule, upper: Rule, share: float) -> Rule:
+    """So much of the upper one, and the rest of the lower."""
+    return Rule(
+        lower.k,
+        (1 - share) * lower.coefficients + share * upper.coefficients,
+        (1 - share) * lower.thresholds + share * upper.thresholds,
+        np.minimum(lower.firsts, upper.firsts),
+    )
