@@ -188,12 +188,12 @@ class Monitor:
         """The rules by which searches keep to an accuracy, where they are wanted or have aged."""
         view = open_view(self._state, trio.current_time())
         try:
-            generation = view.indexes[index.row.id].generation
-            table = view.table_with(index.row.table)
+            pinned = view.indexes.get(index.row.id)
+            if pinned is None or pinned.generation is None:
+                return  # dropped meanwhile, or not built yet
+            generation, table = pinned.generation, view.table_with(index.row.table)
             wanted = index.parameters.target_accuracy is not None
-            if generation is not None and self._calibrations.wants_renewal(
-                table, generation, wanted=wanted
-            ):
+            if self._calibrations.wants_renewal(table, generation, wanted=wanted):
                 await self._calibrations.renew(view, table, generation)
         finally:
             close_view(self._state, view)

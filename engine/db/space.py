@@ -52,6 +52,7 @@ class Space(Printed):
     commits_bytes: int
     segments_bytes: int
     centroids_bytes: int
+    calibrations_bytes: int
     slices_bytes: int
     query_samples_bytes: int
     decisions_bytes: int

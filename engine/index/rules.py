@@ -24,7 +24,7 @@ class Stopping:
     spread: Spread
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Rules:
     """The rules for `KS`, in this order, and the spread that they were fitted with."""
 

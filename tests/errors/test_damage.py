@@ -215,6 +215,7 @@ CATALOG = {
     "a death far away": "UPDATE dead_1 SET vid = 1 << 62 WHERE vid = 251",
     "negative LSN": "UPDATE meta SET value = -(1 << 62) WHERE key = 'next_lsn'",
     "key type": "UPDATE tables SET key_type = 'str'",
+    "more rows than versions": "UPDATE tables SET live = (1 << 62) + ((1 << 62) - 1)",
 }
 
 

@@ -14,7 +14,7 @@ from centroidb.engine.index.block import Block
 from centroidb.engine.index.compiled import KERNELS, PAYS_AFTER, Kernels
 from centroidb.engine.index.distance import Metric, index_space
 from centroidb.engine.index.queries import Queries
-from centroidb.engine.index.scan import Found, search
+from centroidb.engine.index.scan import Found, Scan, search
 from centroidb.engine.index.segment import encode_segment
 from centroidb.engine.index.shelf import Shelf
 from centroidb.engine.index.sweep import Partitions, swept
@@ -59,6 +59,10 @@ class World:
         segment = encode_segment("sq8", self.metric, mean, self.vids[mine], crcs, rows)
         return Block.of("sq8", self.metric, mean, [segment], rows if cached else None)
 
+    def fetch(self, vids: NDArray[np.int64]) -> Rows:
+        """Vectors by vid."""
+        return self.vectors[np.searchsorted(self.vids, vids)]
+
     def search(self, queries: Rows, k: int, visible: Visibility | None = None) -> list[Found]:
         """Every query probes all partitions, in an order of its own."""
         seen = visible or self.visible
@@ -71,9 +75,17 @@ class World:
             [],
             k,
             visible=seen,
-            fetch=lambda vids: self.vectors[np.searchsorted(self.vids, vids)],
+            fetch=self.fetch,
             partitions=Partitions(self.shelf, ranked, seen.alive()),
         )
+
+    def in_waves(self, query: Rows, k: int) -> Found:
+        """One query probes one partition after another, some of them together."""
+        scan = Scan(Queries.of(self.metric, query[np.newaxis]), k, self.visible, self.fetch)
+        order = np.random.default_rng(SEED).permutation(len(self.shelf.blocks)).astype(np.int32)
+        for wave in np.array_split(order, [1, 2, 4]):
+            scan.probe([], Partitions(self.shelf, wave[np.newaxis], self.visible.alive()))
+        return scan.found(0)
 
     def expected(self, query: Rows, k: int) -> tuple[list[int], list[float]]:
         """The answer by brute force."""
@@ -119,6 +131,20 @@ def test_search_equals_brute_force(kind: str, metric: Metric, cached: bool) -> N
             assert [answer(found) for found in world.search(queries, k)] == expected
             alone = [world.search(query[np.newaxis], k)[0] for query in queries[:3]]
             assert [answer(found) for found in alone] == expected[:3]
+
+
+@pytest.mark.parametrize("cached", [True, False], ids=["cached", "codes only"])
+@pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize("kind", KINDS)
+def test_waves_find_what_one_pass_finds(kind: str, metric: Metric, cached: bool) -> None:
+    """Partition after partition, each with the bound from those before, equals brute force."""
+    for dims in (1, 31, 256):
+        vectors = make(kind, 160, dims)
+        queries = np.concatenate([vectors[:3], make(kind, 2, dims, 1)])
+        world = World(metric, vectors, cached=cached, high=1200)
+        for k in (1, 10, 400):
+            for query in queries:
+                assert answer(world.in_waves(query, k)) == world.expected(query, k)
 
 
 @given(st.integers(0, 2**32 - 1), st.sampled_from(METRICS), st.integers(1, 1024))

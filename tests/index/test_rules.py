@@ -1,0 +1,68 @@
+"""Rules of a calibration: stored and read back, and asked for any k."""
+
+import numpy as np
+import pytest
+
+from centroidb.engine.index.probing import ACCURACIES, Rule
+from centroidb.engine.index.rules import KS, Rules
+from centroidb.engine.index.spread import Spread
+
+
+def rule(k: int, level: float) -> Rule:
+    """A rule whose numbers say which one it is."""
+    n = len(ACCURACIES)
+    thresholds = level - np.arange(n, dtype=np.float64)
+    return Rule(k, np.array([-level, -1.0, 0.5]), thresholds, np.full(n, int(level)))
+
+
+RULES = Rules(
+    Spread(np.array([1.0, 2.0, 0.0]), 7.5), tuple(rule(k, 2.0 + k) for k in KS), writes=12
+)
+
+
+def test_rules_survive_their_bytes() -> None:
+    """What is stored is what is read."""
+    again = Rules.from_bytes(RULES.to_bytes())
+
+    assert again.to_bytes() == RULES.to_bytes()
+    assert (again.writes, again.nlist, again.spread.dims) == (12, 3, 7.5)
+
+
+@pytest.mark.parametrize("number", range(len(KS)))
+def test_a_k_that_was_calibrated_has_its_own_rule(number: int) -> None:
+    """Nothing of its neighbours is in it."""
+    stop, own = RULES.at(KS[number], 0.9).stop, RULES.rules[number].at(0.9)
+
+    assert stop.coefficients.tolist() == own.coefficients.tolist()
+    assert (stop.threshold, stop.first) == (own.threshold, own.first)
+
+
+def test_other_k_lie_between() -> None:
+    """Linear in log k, and as the outermost beyond; the first wave is the shorter one."""
+    thresholds = [RULES.at(k, 0.9).stop.threshold for k in (1, 2, 5, 10, 20, 50, 100, 1_000)]
+
+    assert thresholds[:-1] == sorted(set(thresholds))
+    assert thresholds[-1] == thresholds[-2]
+    assert RULES.at(20, 0.9).stop.first == RULES.at(10, 0.9).stop.first
+
+
+BYTES = RULES.to_bytes()
+DAMAGE = {
+    "nothing": b"",
+    "cut": BYTES[:-8],
+    "cut within a number": BYTES[:-3],
+    "more": BYTES + bytes(8),
+    "no partitions": BYTES[:8] + np.float64(0).tobytes() + BYTES[16:],
+    "half a partition": BYTES[:8] + np.float64(2.5).tobytes() + BYTES[16:],
+    "no number": BYTES[:16] + np.float64(np.nan).tobytes() + BYTES[24:],
+    "no dimensions": BYTES[:16] + np.float64(0).tobytes() + BYTES[24:],
+    "a negative square": BYTES[:24] + np.float64(-1).tobytes() + BYTES[32:],
+    "another k": BYTES[:48] + np.float64(3).tobytes() + BYTES[56:],
+}
+
+
+@pytest.mark.parametrize("stored", DAMAGE.values(), ids=DAMAGE.keys())
+def test_what_is_no_calibration_is_refused(stored: bytes) -> None:
+    """ValueError, whatever is wrong with it."""
+    with pytest.raises(ValueError, match=r"calibration|partitions|rule|buffer"):
+        Rules.from_bytes(stored)
