@@ -39,6 +39,7 @@ same snapshot probes the same partitions.
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final, Self
 
 import numpy as np
@@ -75,12 +76,15 @@ _LOSSES: Final = np.log1p(-np.array(ACCURACIES[::-1]))
 """(12,): log(1 - accuracy), ascending, in which thresholds are about linear."""
 
 
+@lru_cache(maxsize=64)
 def ladder(nlist: int) -> Indices:
     """Rungs (l,): the numbers of partitions after which a search may stop, 1, 2, 3, ... nlist."""
     rungs = [1]
     while rungs[-1] < nlist:
         rungs.append(min(nlist, max(rungs[-1] + 1, round(rungs[-1] * RUNG))))
-    return np.array(rungs, np.intp)
+    made = np.array(rungs, np.intp)
+    made.setflags(write=False)  # it is every caller's
+    return made
 
 
 def watched(rungs: Indices) -> Indices:

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final, Self
 
 import numpy as np
@@ -40,12 +41,16 @@ class Rules:
 
     def at(self, k: int, accuracy: float) -> Stopping:
         """Between two of `KS` what they say, linear in log k; outside, what the outermost says."""
+        return _stopping(self, k, accuracy)
+
+    def rule_for(self, k: int) -> Rule:
+        """See `at`."""
         place = float(np.interp(math.log(k), np.log(KS), np.arange(len(KS))))
         below = int(place)
         rule = self.rules[below]
         if below < place:
             rule = _between(rule, self.rules[below + 1], place - below)
-        return Stopping(rule.at(accuracy), self.spread)
+        return rule
 
     def to_bytes(self) -> bytes:
         """Numbers '<f8': writes, nlist, dims, the squares, the rules."""
@@ -71,6 +76,12 @@ class Rules:
         if tuple(rule.k for rule in rules) != KS:
             raise ValueError("the rules of a calibration are for other k")
         return cls(Spread(squares, dims), rules, int(writes))
+
+
+@lru_cache(maxsize=64)
+def _stopping(rules: Rules, k: int, accuracy: float) -> Stopping:
+    """The same for each search that asks alike."""
+    return Stopping(rules.rule_for(k).at(accuracy), rules.spread)
 
 
 def _between(lower: Rule, upper: Rule, share: float) -> Rule:

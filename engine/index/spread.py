@@ -24,7 +24,7 @@ import numpy as np
 
 from .arrays import Doubles, Floats, Indices
 from .centroids import Labels
-from .distance import Metric, distances, index_space, squared_differences
+from .distance import Metric, distances, index_space
 
 D = TypeVar("D", float, Doubles)
 
@@ -96,11 +96,12 @@ def outlook(
 
 
 def centroid_values(metric: Metric, query: Floats, centroids: Floats) -> Doubles:
-    """The values (m,) of centroids (m, d) in index space for a query (d,) as given."""
+    """The values (m,), about, of centroids (m, d) in index space for a query (d,) as given."""
     if metric == "dot":
         return distances(metric, query, centroids)
-    direction = index_space(metric, query[np.newaxis])
-    return squared_differences(centroids, np.broadcast_to(direction, centroids.shape))
+    differences = centroids - index_space(metric, query[np.newaxis])
+    squares: Doubles = np.einsum("ij,ij->i", differences, differences).astype(np.float64)
+    return squares
 
 
 def row_values(metric: Metric, reported: D) -> D:
