@@ -2,7 +2,8 @@
 
     first search for an accuracy    the file's rules, or calibrate now; others wait for the same
     later ones                      the rules in memory
-    a tenth of the rows changed     the Monitor calibrates anew, searches go on meanwhile
+    a tenth of the rows changed,    the Monitor calibrates anew, searches go on meanwhile
+    or queries were captured
 
 Rules are kept in the file, with the generation, by a process that may write.  Until there are new
 ones, searches go by those there are: an accuracy is one for rows that are much as they were when
@@ -10,19 +11,22 @@ it was calibrated.
 """
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 
+import numpy as np
 import trio
+from numpy.typing import NDArray
 
 from ...wal import calibrations
 from ...wal.catalog import TableRow
 from ...wal.errors import CentroiDBError
-from ...wal.types import GenerationId
+from ...wal.types import GenerationId, IndexId
 from ..index.generation import Generation
 from ..index.rules import Rules
-from ..storage.calibrating import calibrate, writes_to
+from ..storage.calibrating import CAPTURED_MIN, calibrate, writes_to
 from ..storage.folding import Writer
+from .capture import KEPT, Captured
 from .view import View
 
 STALE = 0.1
@@ -36,12 +40,19 @@ log = logging.getLogger(__name__)
 class Calibrations:
     """See the module. Used on the event loop only."""
 
-    def __init__(self, writer: Writer | None, aged: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        writer: Writer | None,
+        captured: Mapping[IndexId, Captured],
+        aged: Callable[[], None],
+    ) -> None:
         """Without a writer the file is not written: somebody else owns it.
 
-        aged: called when a search has met rules whose rows have changed.
+        captured: queries that were asked, by index; aged: called when a search has met rules
+        that are to be renewed.
         """
         self._writer = writer
+        self._captured = captured
         self._aged = aged
         self._known: dict[GenerationId, Rules] = {}
         self._turn = trio.Lock()
@@ -66,7 +77,13 @@ class Calibrations:
         known = self._fitting(generation)
         if known is None:
             return wanted
-        return writes_to(table) - known.writes > STALE * table.live
+        asked = len(self._captured.get(generation.row.index, ()))
+        unheard = known.captured < CAPTURED_MIN <= asked
+        return unheard or writes_to(table) - known.writes > STALE * table.live
+
+    def _queries(self, generation: Generation) -> NDArray[np.float32]:
+        """The captured queries of its index, float32 (n, d)."""
+        return self._captured.get(generation.row.index, Captured()).vectors(KEPT)
 
     async def renew(self, view: View, table: TableRow, generation: Generation) -> None:
         """Find the rules of a generation anew."""
@@ -91,7 +108,8 @@ class Calibrations:
         self, view: View, table: TableRow, generation: Generation
     ) -> Rules | None:
         visibility = view.visibility(table)
-        rules = await calibrate(view.read, table, visibility, generation)
+        asked = self._queries(generation)
+        rules = await calibrate(view.read, table, visibility, generation, captured=asked)
         if rules is not None:
             self._remember(generation.row.id, rules)
             await self._write(generation.row.id, rules)

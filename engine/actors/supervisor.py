@@ -189,7 +189,7 @@ class Supervisor:
         self.indexer = Indexer(state, self.committer)
         self.searcher = Searcher(state, workers=max(2, os.cpu_count() or 1))
         self.sweeper = Sweeper(state, self.committer)
-        self.calibrations = Calibrations(self.committer, self._calibration_aged)
+        self.calibrations = Calibrations(self.committer, state.captured, self._calibration_aged)
         self.monitor = Monitor(
             state,
             self.committer,

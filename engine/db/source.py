@@ -185,7 +185,7 @@ class ForeignSource:
         self._loaded: tuple[object, Loaded] | None = None
         """What the file said last, and the key by which a change is noticed."""
         self._closed = False
-        self._calibrations = Calibrations(None, lambda: None)
+        self._calibrations = Calibrations(None, {}, lambda: None)
         self._calls = Calls()
         """Those that have a connection which is of no view."""
 

@@ -14,9 +14,10 @@ by a standard error or so, sqrt(a (1 - a) / n) for k = 1 and less than that for 
 
 Sampled queries are rows of the table, each left out of its own answer.  Rows that k-means has seen
 are easier to find than others, so they should be kept out of its sample.  Queries that were asked
-may be of another kind: `refit_thresholds` sets a rule's thresholds by traces of these.
+may be of another kind: where a rule fails them (`held_against`) they set its thresholds.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Final
@@ -50,6 +51,16 @@ COMPARED: Final = (0.8, 0.9, 0.95, 0.99)
 
 PREFERENCE: Final = 0.02
 """By so much, in log rows, others must read less than the fitted coefficients."""
+
+
+JUDGED: Final = 0.95
+"""The accuracy by which a rule is held against queries that were asked."""
+
+SHORT: Final = 2.5
+"""Standard errors by which their recall has to fall short."""
+
+ERROR_MIN: Final = 0.1
+"""Standard deviation of recalls, at least: those of few queries may all be 1."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -261,6 +272,19 @@ def _log_rows(traces: Traces, coefficients: Doubles) -> float:
     thresholds, firsts = calibrate(traces, coefficients, COMPARED)
     stops = [replay(seen, float(t), int(f))[0] for t, f in zip(thresholds, firsts, strict=True)]
     return float(np.mean([np.log(max(1.0, traces.rows_read(each))) for each in stops]))
+
+
+def held_against(rule: Rule, traces: Traces) -> Rule:
+    """The rule, with thresholds by queries that were asked where it does not do for them.
+
+    They are too few to say it well, so what sampled rows say stays unless it is clearly wrong.
+    """
+    stop = rule.at(JUDGED)
+    stops, _ = replay(windows(traces, rule.coefficients), stop.threshold, stop.first)
+    recalls = traces.recalls[np.arange(len(traces)), stops]
+    error = max(float(recalls.std()), ERROR_MIN) / math.sqrt(len(traces))
+    short = (JUDGED - float(recalls.mean())) / error
+    return refit_thresholds(rule, traces) if short > SHORT else rule
 
 
 def refit_thresholds(rule: Rule, traces: Traces) -> Rule:

@@ -13,8 +13,8 @@ from .spread import Spread
 KS: Final = (1, 10, 100)
 """The k that rules are fitted for."""
 
-_HEAD: Final = 3
-"""Numbers before the rules: writes, partitions, dimensions of the spread."""
+_HEAD: Final = 4
+"""Numbers before the rules: writes, captured queries, partitions, dimensions of the spread."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +33,8 @@ class Rules:
     rules: tuple[Rule, ...]
     writes: int
     """rows written to the table and ended, ever, when they were fitted"""
+    captured: int
+    """captured queries that they were held against"""
 
     @property
     def nlist(self) -> int:
@@ -53,8 +55,9 @@ class Rules:
         return rule
 
     def to_bytes(self) -> bytes:
-        """Numbers '<f8': writes, nlist, dims, the squares, the rules."""
-        head = np.array([self.writes, self.nlist, self.spread.dims, *self.spread.squares])
+        """Numbers '<f8': writes, captured, nlist, dims, the squares, the rules."""
+        counts = [self.writes, self.captured, self.nlist]
+        head = np.array([*counts, self.spread.dims, *self.spread.squares])
         return head.astype("<f8").tobytes() + b"".join(rule.to_bytes() for rule in self.rules)
 
     @classmethod
@@ -63,7 +66,7 @@ class Rules:
         numbers = np.frombuffer(stored, "<f8").astype(np.float64)  # ValueError: not whole numbers
         if len(numbers) < _HEAD or not np.isfinite(numbers).all():
             raise ValueError("rules of a calibration are cut off, or not finite")
-        writes, nlist, dims = numbers[:_HEAD].tolist()
+        writes, captured, nlist, dims = numbers[:_HEAD].tolist()
         start = _HEAD + nlist
         if nlist < 1 or len(numbers) != start + FIELDS * len(KS):
             raise ValueError(f"{len(numbers)} numbers can not be rules for {nlist} partitions")
@@ -75,7 +78,7 @@ class Rules:
         rules = tuple(Rule.from_bytes(stored[at : at + size]) for at in parts)
         if tuple(rule.k for rule in rules) != KS:
             raise ValueError("the rules of a calibration are for other k")
-        return cls(Spread(squares, dims), rules, int(writes))
+        return cls(Spread(squares, dims), rules, int(writes), int(captured))
 
 
 @lru_cache(maxsize=64)

@@ -19,7 +19,7 @@ from ...wal.blocking import run_blocking
 from ...wal.catalog import TableRow
 from ...wal.rows import VectorBlock
 from ..index.cache import Cache
-from ..index.calibration import fit
+from ..index.calibration import fit, held_against
 from ..index.curves import Curves, residuals
 from ..index.generation import Generation, Manifest
 from ..index.kept_out import KEPT_OUT_ONE_IN, kept_out
@@ -28,6 +28,11 @@ from ..index.spread import Spread
 from .blocks import BlockCache, TableReader
 from .lookup import ReadCall
 
+Vectors = NDArray[np.float32]
+
+NOTHING: Final = np.empty((0, 0), np.float32)
+CAPTURED_MIN: Final = 64
+"""Fewer captured queries tell nothing about a share of 0.05."""
 QUERIES: Final = 1_024
 PAIRS: Final = 100_000_000
 """Of a query and a row; a table of more than 100,000 rows has fewer queries, at least as many as
@@ -75,18 +80,20 @@ async def calibrate(
     visibility: Visibility,
     generation: Generation,
     *,
+    captured: Vectors = NOTHING,
     queries: int | None = None,
 ) -> Rules | None:
     """Rules for a generation; None where the table has too few rows to draw queries from.
 
-    queries: how many are drawn; by default fewer for a large table.
+    captured: queries that were asked, float32 (n, d); queries: how many rows are drawn as
+    such, by default fewer of a large table.
     """
     seed = generation.row.id
     queries = queries or max(QUERIES_DEEP, min(QUERIES, PAIRS // max(1, table.live)))
     drawn = await read(partial(draw, table=table, visibility=visibility, seed=seed, size=queries))
     if len(drawn.vids) < QUERIES_MIN:
         return None
-    sample = await run_blocking(_Sample.of, generation, drawn)
+    sample = await run_blocking(_Sample.of, generation, drawn, captured)
     manifest = generation.manifest()
     try:
         for partitions in _steps(manifest):
@@ -125,12 +132,14 @@ class _Sample:
     """What is known so far. Filled in worker threads, one step after another."""
 
     nlist: int
-    curves: list[Curves]
+    drawn: list[Curves]
+    asked: Curves | None
+    """Of captured queries, if there are enough."""
     labels: list[NDArray[np.int32]] = field(default_factory=list)
     squares: list[NDArray[np.float64]] = field(default_factory=list)
 
     @classmethod
-    def of(cls, generation: Generation, drawn: VectorBlock) -> "_Sample":
+    def of(cls, generation: Generation, drawn: VectorBlock, captured: Vectors) -> "_Sample":
         order = np.random.default_rng(generation.row.id).permutation(len(drawn.vids))
         deep = np.sort(order[:QUERIES_DEEP])
         metric, search = generation.metric, generation.search
@@ -138,7 +147,11 @@ class _Sample:
             Curves(metric, drawn.vectors, drawn.vids, search, KS[:-1]),
             Curves(metric, drawn.vectors[deep], drawn.vids[deep], search, KS[-1:]),
         ]
-        return cls(generation.row.nlist, curves)
+        asked = None
+        if len(captured) >= CAPTURED_MIN:
+            nobody = np.zeros(len(captured), np.int64)
+            asked = Curves(metric, captured, nobody, search, KS)
+        return cls(generation.row.nlist, curves, asked)
 
     def add(
         self,
@@ -158,16 +171,23 @@ class _Sample:
             seen = visibility(vids)
             if seen is not None:
                 of_block, vids = of_block[seen], vids[seen]
-            for curves in self.curves:
+            for curves in self.curves():
                 curves.add(partition, of_block, vids)
             self.labels.append(np.full(len(vids), partition, np.int32))
             self.squares.append(np.einsum("ij,ij->i", of_block, of_block, dtype=np.float64))
+
+    def curves(self) -> list[Curves]:
+        """All of them."""
+        return [*self.drawn, self.asked] if self.asked else self.drawn
 
     def rules(self, sizes: NDArray[np.int64], writes: int) -> Rules:
         """What follows from all of them."""
         labels = np.concatenate([np.empty(0, np.int32), *self.labels])
         squares = np.concatenate([np.empty(0), *self.squares])
         spread = Spread.of(labels, squares, self.nlist)
-        traces = [each for curves in self.curves for each in curves.traces(spread, sizes)]
-        fitted = tuple(fit(k, each) for k, each in zip(KS, traces, strict=True))
-        return Rules(spread, fitted, writes)
+        traces = [each for curves in self.drawn for each in curves.traces(spread, sizes)]
+        rules = [fit(k, each) for k, each in zip(KS, traces, strict=True)]
+        asked = self.asked.traces(spread, sizes) if self.asked else []
+        for number, each in enumerate(asked):
+            rules[number] = held_against(rules[number], each)
+        return Rules(spread, tuple(rules), writes, len(asked and asked[0]))

@@ -93,11 +93,31 @@ async def test_it_is_reached_again_after_a_drift() -> None:
 
         await table.search(queries[0], accuracy=0.9)
         with trio.fail_after(60):
-            while list(known._known.values()) == [first]:
+            while first in known._known.values():
                 await trio.lowlevel.checkpoint()
 
         recall, _ = await reached(table, queries, accuracy=0.9)
         assert recall > 0.9 - SLACK
+
+
+async def test_queries_unlike_the_rows_are_taken_into_account() -> None:
+    """When enough were asked that find less than was promised, the index is calibrated by them."""
+    async with checked_db() as db:
+        table = await filled(db)
+        queries = 3 * rows(QUERIES, 4)  # far outside
+        known = calibrations_of(db)
+        await table.search(queries[0], K, accuracy=0.95)
+        (first,) = known._known.values()
+        before, _ = await reached(table, queries, accuracy=0.95)
+
+        await table.search(queries[0], accuracy=0.95)
+        with trio.fail_after(60):
+            while first in known._known.values():
+                await trio.lowlevel.checkpoint()
+
+        after, _ = await reached(table, queries, accuracy=0.95)
+        assert before < 0.95 - SLACK
+        assert after > 0.95 - SLACK
 
 
 async def test_it_is_calibrated_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

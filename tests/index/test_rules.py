@@ -16,7 +16,10 @@ def rule(k: int, level: float) -> Rule:
 
 
 RULES = Rules(
-    Spread(np.array([1.0, 2.0, 0.0]), 7.5), tuple(rule(k, 2.0 + k) for k in KS), writes=12
+    Spread(np.array([1.0, 2.0, 0.0]), 7.5),
+    tuple(rule(k, 2.0 + k) for k in KS),
+    writes=12,
+    captured=70,
 )
 
 
@@ -25,7 +28,7 @@ def test_rules_survive_their_bytes() -> None:
     again = Rules.from_bytes(RULES.to_bytes())
 
     assert again.to_bytes() == RULES.to_bytes()
-    assert (again.writes, again.nlist, again.spread.dims) == (12, 3, 7.5)
+    assert (again.writes, again.captured, again.nlist, again.spread.dims) == (12, 70, 3, 7.5)
 
 
 @pytest.mark.parametrize("number", range(len(KS)))
@@ -47,17 +50,24 @@ def test_other_k_lie_between() -> None:
 
 
 BYTES = RULES.to_bytes()
+
+
+def with_number(place: int, number: float) -> bytes:
+    """The stored rules with another number at a place."""
+    return BYTES[: 8 * place] + np.float64(number).tobytes() + BYTES[8 * place + 8 :]
+
+
 DAMAGE = {
     "nothing": b"",
     "cut": BYTES[:-8],
     "cut within a number": BYTES[:-3],
     "more": BYTES + bytes(8),
-    "no partitions": BYTES[:8] + np.float64(0).tobytes() + BYTES[16:],
-    "half a partition": BYTES[:8] + np.float64(2.5).tobytes() + BYTES[16:],
-    "no number": BYTES[:16] + np.float64(np.nan).tobytes() + BYTES[24:],
-    "no dimensions": BYTES[:16] + np.float64(0).tobytes() + BYTES[24:],
-    "a negative square": BYTES[:24] + np.float64(-1).tobytes() + BYTES[32:],
-    "another k": BYTES[:48] + np.float64(3).tobytes() + BYTES[56:],
+    "no partitions": with_number(2, 0),
+    "half a partition": with_number(2, 2.5),
+    "no number": with_number(1, np.nan),
+    "no dimensions": with_number(3, 0),
+    "a negative square": with_number(4, -1),
+    "another k": with_number(7, 3),
 }
 
 
