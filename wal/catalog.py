@@ -58,6 +58,11 @@ class TableRow:
     created_lsn: Lsn
     dropped_lsn: Lsn | None
 
+    @property
+    def writes(self) -> int:
+        """Rows that were ever written to it, and ended."""
+        return 2 * self.next_vid - self.live
+
 
 _TABLE = (
     "id, name, dim, metric, key_type, next_vid, live, sum, changed_lsn, created_lsn, dropped_lsn"

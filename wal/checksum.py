@@ -86,7 +86,7 @@ def joined_crc(crcs: Crcs, size_bytes: int) -> int:
 
     crcs: uint32 (n,), n at most `JOINED_MAX`.
     """
-    places = _places(size_bytes)[len(crcs) - 1 :: -1] if len(crcs) else _places(size_bytes)[:0]
+    places = _places(size_bytes)[: len(crcs)][::-1]
     return int(np.bitwise_xor.reduce(places * _bits(crcs), axis=None))
 
 

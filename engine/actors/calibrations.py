@@ -24,7 +24,7 @@ from ...wal.errors import CentroiDBError
 from ...wal.types import GenerationId, IndexId
 from ..index.generation import Generation
 from ..index.rules import Rules
-from ..storage.calibrating import CAPTURED_MIN, calibrate, writes_to
+from ..storage.calibrating import CAPTURED_MIN, calibrate
 from ..storage.folding import Writer
 from .capture import KEPT, Captured
 from .view import View
@@ -79,7 +79,7 @@ class Calibrations:
             return wanted
         asked = len(self._captured.get(generation.row.index, ()))
         unheard = known.captured < CAPTURED_MIN <= asked
-        return unheard or writes_to(table) - known.writes > STALE * table.live
+        return unheard or table.writes - known.writes > STALE * table.live
 
     def _queries(self, generation: Generation) -> NDArray[np.float32]:
         """The captured queries of its index, float32 (n, d)."""

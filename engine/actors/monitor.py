@@ -39,7 +39,7 @@ from .errors import JobCancelled
 from .health import health
 from .sampling import sample
 from .state import State
-from .view import PinnedIndex, close_view, open_view
+from .view import PinnedIndex, viewing
 
 log = logging.getLogger(__name__)
 
@@ -186,8 +186,7 @@ class Monitor:
 
     async def _calibrate(self, index: IndexState) -> None:
         """The rules by which searches keep to an accuracy, where they are wanted or have aged."""
-        view = open_view(self._state, trio.current_time())
-        try:
+        with viewing(self._state) as view:
             pinned = view.indexes.get(index.row.id)
             if pinned is None or pinned.generation is None:
                 return  # dropped meanwhile, or not built yet
@@ -195,8 +194,6 @@ class Monitor:
             wanted = index.parameters.target_accuracy is not None
             if self._calibrations.wants_renewal(table, generation, wanted=wanted):
                 await self._calibrations.renew(view, table, generation)
-        finally:
-            close_view(self._state, view)
 
     async def _save_captured(self, index: IndexState) -> None:
         slice_bytes = self._state.limits.slice_bytes
@@ -297,7 +294,7 @@ class Monitor:
     def _writes_to(self, index: IndexState) -> int:
         """Rows that were ever written to the table, and ended; 0 when it was dropped."""
         table = self._state.heads.tables.get(index.row.table)
-        return 2 * table.next_vid - table.live if table else 0
+        return table.writes if table else 0
 
     def _wants_sample(self, index: IndexState, watch: Watch) -> bool:
         """Once for each generation, and when the table has changed enough since the last time."""

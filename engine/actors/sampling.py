@@ -13,7 +13,6 @@ there; as figures to compare with those of the same index after its build they s
 from functools import partial
 
 import numpy as np
-import trio
 from numpy.typing import NDArray
 
 from ...wal.blocking import run_blocking
@@ -25,16 +24,14 @@ from ..index.generation import Generation
 from ..index.health import Measured
 from ..index.parameters import default_nprobe
 from ..storage.blocks import BlockCache
-from ..storage.calibrating import draw
+from ..storage.drawing import QUERIES_MIN, draw
 from ..storage.lookup import Query, search_exactly
 from .rebuild.gate import Homes, K, listed, neighbours
 from .state import State
-from .view import View, close_view, open_view
+from .view import View, viewing
 
 QUERIES = 128
 """With 64 the cost of one index varied by 12 % from sample to sample, with 128 by 6 %."""
-QUERIES_MIN = 32
-"""Fewer tell nothing."""
 FOUND_SHARE = 0.95
 """What part of the neighbours the cost is for."""
 
@@ -46,18 +43,15 @@ async def sample(state: State, index: IndexId) -> Measured | None:
 
     The cache is left alone: what searches use stays in it.
     """
-    view = open_view(state, trio.current_time())
-    try:
+    with viewing(state) as view:
         pinned = view.indexes.get(index)
         if pinned is None or pinned.generation is None:
             return None
         return await _measured(view, pinned.generation)
-    finally:
-        close_view(state, view)
 
 
 async def _measured(view: View, generation: Generation) -> Measured | None:
-    (table,) = (t for t in view.snapshot.heads.tables.values() if t.id == generation.table)
+    table = view.table_with(generation.table)
     visibility = view.visibility(table)
     queries = await view.read(
         partial(draw, table=table, visibility=visibility, seed=generation.row.id, size=QUERIES)

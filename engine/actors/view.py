@@ -11,6 +11,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
+import trio
+
 from ...txn.deaths import Deaths, Visibility
 from ...txn.snapshot import Snapshot
 from ...wal.catalog import IndexRow, TableRow
@@ -131,6 +133,16 @@ def open_view(state: State, now_s: float) -> View:
             generation.held += 1
         indexes[index_id] = PinnedIndex.of(index)
     return View(state.snapshots.open(state.heads, now_s), state.deaths, indexes, state.pool.read)
+
+
+@contextmanager
+def viewing(state: State) -> Iterator[View]:
+    """A view for the length of a block."""
+    view = open_view(state, trio.current_time())
+    try:
+        yield view
+    finally:
+        close_view(state, view)
 
 
 def close_view(state: State, view: View) -> None:

@@ -151,7 +151,8 @@ class TableReading:
         nprobe = default_nprobe(nlist) if options.nprobe is None else min(nlist, options.nprobe)
         if accuracy is not None:
             nprobe = nlist
-            rules = await self._source.rules(self.view, self.table, generation)
+            if accuracy < 1:  # else there is nothing to choose
+                rules = await self._source.rules(self.view, self.table, generation)
         manifest = generation.manifest()
         try:
             probe = IndexProbe(generation, pinned.search, manifest, nprobe, rules, accuracy or 1.0)

@@ -54,7 +54,7 @@ class Curves:
         """For queries (q, d) as given, each of which is the row `own` (q,), or 0 for none."""
         self._metric = metric
         self._queries = queries
-        self._directions = queries if metric == "dot" else index_space(metric, queries)
+        self._directions = index_space(metric, queries)
         self._own = own
         self._ks = ks
         self._centroids = search.centroids

@@ -14,7 +14,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...txn.deaths import Visibility
-from ...wal import rows
 from ...wal.blocking import run_blocking
 from ...wal.catalog import TableRow
 from ...wal.rows import VectorBlock
@@ -22,10 +21,10 @@ from ..index.cache import Cache
 from ..index.calibration import fit, held_against
 from ..index.curves import Curves, residuals
 from ..index.generation import Generation, Manifest
-from ..index.kept_out import KEPT_OUT_ONE_IN, kept_out
 from ..index.rules import KS, Rules
 from ..index.spread import Spread
 from .blocks import BlockCache, TableReader
+from .drawing import QUERIES_MIN, draw
 from .lookup import ReadCall
 
 Vectors = NDArray[np.float32]
@@ -39,39 +38,7 @@ PAIRS: Final = 100_000_000
 for the largest k."""
 QUERIES_DEEP: Final = 256
 """As many of them do for the largest k, whose recall varies less and costs more to note."""
-QUERIES_MIN: Final = 32
-"""Fewer tell nothing."""
-DRAWN_A_QUERY: Final = 16
-"""Versions drawn; those that ended are passed over."""
-LOOKED_UP_A_QUERY: Final = 8
-"""Of the others so many are looked up; those purged before the last open are passed over."""
-KEPT_OUT_MIN: Final = 4
-"""With fewer rows kept out than a query in so many, any row may be one."""
 ROWS_A_STEP: Final = 16_384
-
-
-def writes_to(table: TableRow) -> int:
-    """Rows that were ever written to a table, and ended."""
-    return 2 * table.next_vid - table.live
-
-
-def draw(
-    connection: sqlite3.Connection, table: TableRow, visibility: Visibility, seed: int, size: int
-) -> VectorBlock:
-    """At most `size` visible rows; the same for the same rows and seed.
-
-    Those that k-means did not see, if there are enough of them: others are found more easily.
-    """
-    random = np.random.default_rng((seed, table.next_vid))
-    some = random.integers(1, max(2, table.next_vid), KEPT_OUT_ONE_IN * DRAWN_A_QUERY * size)
-    drawn = random.permutation(np.unique(some))
-    seen = visibility(drawn)
-    drawn = drawn if seen is None else drawn[seen]
-    unseen = drawn[kept_out(drawn)]
-    alive = (unseen if KEPT_OUT_MIN * len(unseen) >= size else drawn)[: LOOKED_UP_A_QUERY * size]
-    stored = rows.crcs_of(connection, table.id, np.sort(alive)).vids
-    chosen = random.choice(stored, min(size, len(stored)), replace=False)
-    return rows.read_vectors(connection, table.id, np.sort(chosen), table.dim)
 
 
 async def calibrate(
@@ -110,7 +77,7 @@ async def calibrate(
     finally:
         generation.unpin(manifest)
     sizes = generation.partition_sizes()
-    return await run_blocking(sample.rules, sizes, writes_to(table))
+    return await run_blocking(sample.rules, sizes, table.writes)
 
 
 def _steps(manifest: Manifest) -> Iterator[list[int]]:

@@ -21,10 +21,11 @@ from centroidb.engine.index.calibration import (
     windows,
 )
 from centroidb.engine.index.centroids import ExactSearch
-from centroidb.engine.index.distance import Metric, distances, index_space, squared_norms
+from centroidb.engine.index.curves import expected_of
+from centroidb.engine.index.distance import Metric, distances, index_space
 from centroidb.engine.index.kmeans import KMeans
 from centroidb.engine.index.probing import ACCURACIES, Rule, ladder, next_rung, watched
-from centroidb.engine.index.spread import Outlook, Spread, centroid_values, outlook, row_values
+from centroidb.engine.index.spread import Outlook, Spread, row_values
 from tests.index.data import METRICS, SEED, Rows, make
 
 ROWS, QUERIES, DIM, NLIST = 3_000, 320, 16, 55
@@ -73,9 +74,7 @@ class Table:
     def outlook(self, query: Rows, ranking: NDArray[np.int32]) -> Outlook:
         """The outlook of one query (d,), for its ranking (nlist,)."""
         seen = ranking[watched(ladder(len(ranking)))]
-        near = centroid_values(self.metric, query, self.search.centroids[seen])
-        square = float(squared_norms(query[np.newaxis])[0])
-        return outlook(self.metric, self.spread, seen, near, square)
+        return expected_of(self.metric, query, self.search.centroids, seen, self.spread)
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,40 @@
+"""Rows drawn as queries: how well an index finds what is near is measured on them."""
+
+import sqlite3
+from typing import Final
+
+import numpy as np
+
+from ...txn.deaths import Visibility
+from ...wal import rows
+from ...wal.catalog import TableRow
+from ...wal.rows import VectorBlock
+from ..index.kept_out import KEPT_OUT_ONE_IN, kept_out
+
+QUERIES_MIN: Final = 32
+"""Fewer tell nothing."""
+DRAWN_A_QUERY: Final = 16
+"""Versions drawn; those that ended are passed over."""
+LOOKED_UP_A_QUERY: Final = 8
+"""Of the others so many are looked up; those purged before the last open are passed over."""
+KEPT_OUT_MIN: Final = 4
+"""With fewer rows kept out than a query in so many, any row may be one."""
+
+
+def draw(
+    connection: sqlite3.Connection, table: TableRow, visibility: Visibility, seed: int, size: int
+) -> VectorBlock:
+    """At most `size` visible rows; the same for the same rows and seed.
+
+    Those that k-means did not see, if there are enough of them: others are found more easily.
+    """
+    random = np.random.default_rng((seed, table.next_vid))
+    some = random.integers(1, max(2, table.next_vid), KEPT_OUT_ONE_IN * DRAWN_A_QUERY * size)
+    drawn = random.permutation(np.unique(some))
+    seen = visibility(drawn)
+    drawn = drawn if seen is None else drawn[seen]
+    unseen = drawn[kept_out(drawn)]
+    alive = (unseen if KEPT_OUT_MIN * len(unseen) >= size else drawn)[: LOOKED_UP_A_QUERY * size]
+    stored = rows.crcs_of(connection, table.id, np.sort(alive)).vids
+    chosen = random.choice(stored, min(size, len(stored)), replace=False)
+    return rows.read_vectors(connection, table.id, np.sort(chosen), table.dim)
