@@ -348,6 +348,12 @@ def all_versions(connection: sqlite3.Connection, table: TableId, until: Vid) -> 
         after = int(found.vids[-1])
 
 
+def live_vids(connection: sqlite3.Connection, table: TableId) -> NDArray[np.int64]:
+    """The newest version of every key, in no order."""
+    (vids,) = connection.execute(f"SELECT group_concat(vid) FROM live_{table:d}").fetchone()
+    return _integers(vids)
+
+
 def crcs_of(connection: sqlite3.Connection, table: TableId, vids: NDArray[np.int64]) -> Versions:
     """These versions (ascending) with their crcs."""
     pairs: list[tuple[int, int]] = []

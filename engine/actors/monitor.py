@@ -4,7 +4,7 @@
     every PERIOD_S  each index:   sample, if much has changed   -> recall, cost
                                   decide (`index.policy`)       -> the log of decisions
                                   act, if it may                -> rebuild or reorganize
-                                  calibrate, if rows changed    -> rules (`calibrations`)
+                                  has rules found, if it has a target (`calibrations`)
 
 What is done about a decision is the index's `auto_rebuild`: "off", nothing, and nothing is
 written; "advise", it is written down; "on", it is carried out, here, one index after the
@@ -39,7 +39,7 @@ from .errors import JobCancelled
 from .health import health
 from .sampling import sample
 from .state import State
-from .view import PinnedIndex, viewing
+from .view import PinnedIndex
 
 log = logging.getLogger(__name__)
 
@@ -92,8 +92,6 @@ class Monitor:
         self._watches: dict[IndexId, Watch] = {}
         self._build_after_s: dict[IndexId, float] = {}
         """When an index whose first build it began, or somebody ended, may be trained again."""
-        self._calibrates_soon = False
-        """Set where a search met rules that have aged, cleared when the Monitor looks at them."""
         self._send, self._receive = trio.open_memory_channel[None](1)
         """The inbox holds one nudge: what there is to see stands in the state."""
 
@@ -105,12 +103,6 @@ class Monitor:
         with suppress(trio.WouldBlock):
             self._send.send_nowait(None)
 
-    def calibrate_soon(self) -> None:
-        """Look soon for calibrations that have aged; never waits."""
-        if not self._calibrates_soon:
-            self._calibrates_soon = True
-            self.wake()
-
     async def run(self) -> None:
         """The task: until it is cancelled."""
         look_at_s = trio.current_time() + PERIOD_S
@@ -120,8 +112,6 @@ class Monitor:
             for index in self.step():
                 if self.wants_build(index):  # the one before took its time
                     await self._guarded(self._train, index)
-            if self._calibrates_soon:
-                await self._calibrate_all()
             if trio.current_time() >= look_at_s:
                 await self.look()
                 look_at_s = trio.current_time() + PERIOD_S
@@ -166,7 +156,7 @@ class Monitor:
         for index in list(known.values()):
             if not self._state.closing:
                 await self._guarded(self._look_at, index)
-                await self._guarded(self._calibrate, index)
+                self._calibrate(index)
                 await self._guarded(self._save_captured, index)
 
     async def _guarded(self, act: Act, index: IndexState) -> None:
@@ -179,21 +169,11 @@ class Monitor:
             if not self._state.closing:
                 log.warning("watching index %s: %s", index.row.name, error)
 
-    async def _calibrate_all(self) -> None:
-        for index in list(self._state.indexes.values()):
-            await self._guarded(self._calibrate, index)
-        self._calibrates_soon = False
-
-    async def _calibrate(self, index: IndexState) -> None:
-        """The rules by which searches keep to an accuracy, where they are wanted or have aged."""
-        with viewing(self._state) as view:
-            pinned = view.indexes.get(index.row.id)
-            if pinned is None or pinned.generation is None:
-                return  # dropped meanwhile, or not built yet
-            generation, table = pinned.generation, view.table_with(index.row.table)
-            wanted = index.parameters.target_accuracy is not None
-            if self._calibrations.wants_renewal(table, generation, wanted=wanted):
-                await self._calibrations.renew(view, table, generation)
+    def _calibrate(self, index: IndexState) -> None:
+        """Have rules found for an index whose searches keep to an accuracy by default."""
+        table = self._state.heads.tables.get(index.row.table)
+        if index.parameters.target_accuracy and index.active is not None and table is not None:
+            self._calibrations.consider(table, index.active)
 
     async def _save_captured(self, index: IndexState) -> None:
         slice_bytes = self._state.limits.slice_bytes

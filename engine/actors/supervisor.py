@@ -49,6 +49,7 @@ from .reorganize.reorganizer import Reorganization, Reorganizer
 from .searcher import Searcher
 from .state import State
 from .sweeper import Sweeper
+from .view import OwnViews
 
 log = logging.getLogger(__name__)
 
@@ -189,7 +190,7 @@ class Supervisor:
         self.indexer = Indexer(state, self.committer)
         self.searcher = Searcher(state, workers=max(2, os.cpu_count() or 1))
         self.sweeper = Sweeper(state, self.committer)
-        self.calibrations = Calibrations(self.committer, state.captured, self._calibration_aged)
+        self.calibrations = Calibrations(OwnViews(state), self.committer, state.captured)
         self.monitor = Monitor(
             state,
             self.committer,
@@ -216,10 +217,6 @@ class Supervisor:
         if self.sweeper.wants_purge():
             self.sweeper.wake()
 
-    def _calibration_aged(self) -> None:
-        """A search keeps to an accuracy by rules that rows have outgrown."""
-        self.monitor.calibrate_soon()
-
     def _build_ended(self) -> None:
         """There are rows to file in a new generation, or a generation to take away."""
         self.indexer.wake()
@@ -235,6 +232,7 @@ class Supervisor:
                         self.indexer,
                         self.searcher,
                         self.sweeper,
+                        self.calibrations,
                         self.monitor,
                     ):
                         nursery.start_soon(self._watch, actor.run, name=type(actor).__name__)

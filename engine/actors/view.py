@@ -111,7 +111,7 @@ class View:
         return generation is not None and self.snapshot.lsn >= generation.row.s0_lsn
 
 
-class Source(Protocol):
+class Views(Protocol):
     """Where views come from: the open database, or a file that another process owns."""
 
     async def open_view(self) -> View:
@@ -119,8 +119,24 @@ class Source(Protocol):
         ...
 
     async def close_view(self, view: View) -> None:
-        """Let it go; twice is harmless."""
+        """Let it go."""
         ...
+
+
+class OwnViews:
+    """Views of the database this process owns."""
+
+    def __init__(self, state: State) -> None:
+        self._state = state
+
+    async def open_view(self) -> View:
+        """See `Views`."""
+        await trio.lowlevel.checkpoint()
+        return open_view(self._state, trio.current_time())
+
+    async def close_view(self, view: View) -> None:
+        """See `Views`; never a checkpoint, so it is safe in a `finally`."""
+        close_view(self._state, view)
 
 
 def open_view(state: State, now_s: float) -> View:

@@ -152,7 +152,7 @@ class TableReading:
         if accuracy is not None:
             nprobe = nlist
             if accuracy < 1:  # else there is nothing to choose
-                rules = await self._source.rules(self.view, self.table, generation)
+                rules = await self._source.rules(self.table, generation)
         manifest = generation.manifest()
         try:
             probe = IndexProbe(generation, pinned.search, manifest, nprobe, rules, accuracy or 1.0)

@@ -27,7 +27,7 @@ from ...wal.types import IndexId
 from ..actors.calibrations import Calibrations
 from ..actors.searcher import Search
 from ..actors.supervisor import Supervisor
-from ..actors.view import PinnedIndex, View, close_view, open_view
+from ..actors.view import OwnViews, PinnedIndex, View, Views
 from ..index.generation import Generation
 from ..index.rules import Rules
 from ..storage.blocks import BlockCache
@@ -40,18 +40,10 @@ T = TypeVar("T")
 EXPIRE_EVERY_S = 5.0
 
 
-class Source(Protocol):
+class Source(Views, Protocol):
     """Gives views and answers searches in them."""
 
     limits: Limits
-
-    async def open_view(self) -> View:
-        """Pin the committed state of this moment."""
-        ...
-
-    async def close_view(self, view: View) -> None:
-        """Let it go."""
-        ...
 
     async def search(
         self,
@@ -64,7 +56,7 @@ class Source(Protocol):
         """One answer a query vector; exact when `probe` is None."""
         ...
 
-    async def rules(self, view: View, table: TableRow, generation: Generation) -> Rules | None:
+    async def rules(self, table: TableRow, generation: Generation) -> Rules | None:
         """By which searches keep to an accuracy; None where there are too few rows for them."""
         ...
 
@@ -87,21 +79,13 @@ class Source(Protocol):
         ...
 
 
-class LiveSource:
+class LiveSource(OwnViews):
     """The database this process owns."""
 
     def __init__(self, supervisor: Supervisor) -> None:
+        super().__init__(supervisor.state)
         self._supervisor = supervisor
         self.limits = supervisor.state.limits
-
-    async def open_view(self) -> View:
-        """See `Source`."""
-        await trio.lowlevel.checkpoint()
-        return open_view(self._supervisor.state, trio.current_time())
-
-    async def close_view(self, view: View) -> None:
-        """See `Source`; never a checkpoint, so it is safe in a `finally`."""
-        close_view(self._supervisor.state, view)
 
     async def search(
         self,
@@ -118,9 +102,9 @@ class LiveSource:
         cache = self._supervisor.state.cache
         return await search_exactly(view.read, cache, table, visibility, query)
 
-    async def rules(self, view: View, table: TableRow, generation: Generation) -> Rules | None:
+    async def rules(self, table: TableRow, generation: Generation) -> Rules | None:
         """See `Source`."""
-        return await self._supervisor.calibrations.of(view, table, generation)
+        return await self._supervisor.calibrations.of(table, generation)
 
     def supervisor(self) -> Supervisor:
         """See `Source`."""
@@ -185,7 +169,7 @@ class ForeignSource:
         self._loaded: tuple[object, Loaded] | None = None
         """What the file said last, and the key by which a change is noticed."""
         self._closed = False
-        self._calibrations = Calibrations(None, {}, lambda: None)
+        self._calibrations = Calibrations(self, None, {})
         self._calls = Calls()
         """Those that have a connection which is of no view."""
 
@@ -268,9 +252,9 @@ class ForeignSource:
             return await search_exactly(view.read, self._cache, table, visibility, query)
         return answers
 
-    async def rules(self, view: View, table: TableRow, generation: Generation) -> Rules | None:
+    async def rules(self, table: TableRow, generation: Generation) -> Rules | None:
         """See `Source`; what the owner has not calibrated is calibrated here."""
-        return await self._calibrations.of(view, table, generation)
+        return await self._calibrations.of(table, generation)
 
     def supervisor(self) -> Supervisor:
         """See `Source`."""
@@ -308,7 +292,13 @@ class ForeignSource:
         )
 
     async def run(self) -> None:
-        """The task: ends read transactions that are too old, so that the owner's WAL can shrink."""
+        """The task: calibrates what is asked for, and ends read transactions that are too old."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._calibrations.run)
+            await self._expire()
+
+    async def _expire(self) -> None:
+        """So that the owner's WAL can shrink."""
         while True:
             await trio.sleep(EXPIRE_EVERY_S)
             oldest = trio.current_time() - self.limits.snapshot_age_s

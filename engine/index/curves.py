@@ -19,12 +19,13 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from .arrays import Doubles, Floats, Indices, Vids
+from .arrays import Doubles, Floats, Indices, Mask, Vids
 from .block import Block
 from .calibration import Traces, trace
 from .centroids import CentroidSearch, Labels
 from .distance import Metric, index_space, squared_norms
 from .flat import FloatRows
+from .frame import Frame
 from .probing import ladder, watched
 from .spread import Outlook, Spread, centroid_values, outlook
 from .sq8 import Sq8Rows
@@ -33,6 +34,9 @@ from .topk import group_positions
 KEPT_MORE: Final = 1 << 19
 """Rows kept, over all queries, and twice as many as were needed the last time, before those that
 no trace needs any more are dropped."""
+
+NO_ANGLE: Final = 2.0
+"""The value of a zero row under cosine: its distance is 1."""
 
 
 def residuals(block: Block) -> Floats:
@@ -54,10 +58,12 @@ class Curves:
         """For queries (q, d) as given, each of which is the row `own` (q,), or 0 for none."""
         self._metric = metric
         self._queries = queries
-        self._directions = index_space(metric, queries)
         self._own = own
         self._ks = ks
         self._centroids = search.centroids
+        self._frame = frame = Frame.of(metric, queries, search.centroids)
+        self._directions: Floats = index_space(metric, queries) * frame.of_queries
+        self._middles = frame.moved(search.centroids)
         nlist = len(search.centroids)
         self._ranking = search.rank(queries, nlist)
         self._rungs = ladder(nlist)
@@ -69,7 +75,7 @@ class Curves:
         self._n_kept_max = KEPT_MORE
 
     def add(self, partition: int, rows: Floats, vids: Vids) -> None:
-        """Rows (m, d) of a partition less its centroid, all those it has."""
+        """Rows (m, d) of a partition less its centroid; all those it has, in one call or more."""
         values = self._values(partition, rows)
         values[self._own[:, np.newaxis] == vids] = np.inf
         if len(vids) > self._k:
@@ -83,10 +89,9 @@ class Curves:
             self._reduce()
 
     def _values(self, partition: int, rows: Floats) -> Floats:
-        """Values (q, m), of float32 products of what is left without the centroid."""
-        centroid = self._centroids[partition]
+        """Values (q, m) in the frame, of float32 products of what is left without the centroid."""
         with np.errstate(over="ignore", invalid="ignore"):  # no row of such a value is kept
-            return self._products(centroid, rows)
+            return self._products(self._middles[partition], rows * self._frame.of_rows)
 
     def _products(self, centroid: Floats, rows: Floats) -> Floats:
         if self._metric == "dot":
@@ -96,6 +101,8 @@ class Curves:
         values: Floats = np.multiply(offsets @ rows.T, -2, dtype=np.float32)
         values += np.einsum("ij,ij->i", offsets, offsets)[:, np.newaxis]
         values += np.einsum("ij,ij->i", rows, rows)
+        if self._metric == "cosine":
+            values[:, ~_have_direction(rows + centroid)] = NO_ANGLE
         return values
 
     def _reduce(self) -> None:
@@ -146,10 +153,11 @@ class Curves:
                 for of in (slice(*ends) for ends in pairwise(starts))
             ]
         )
+        taus = noted[:, :, 0] / self._frame.of_values + self._frame.bases[:, np.newaxis, np.newaxis]
         read = np.cumsum(sizes[self._ranking], axis=1)[:, self._rungs - 1].astype(np.float64)
         expected = self._expected(spread)
         return [
-            Traces(self._rungs, expected, read, noted[:, at, 0], noted[:, at, 1])
+            Traces(self._rungs, expected, read, taus[:, at], noted[:, at, 1])
             for at in range(len(self._ks))
         ]
 
@@ -171,3 +179,9 @@ def expected_of(
     near: Doubles = centroid_values(metric, query, centroids[partitions])
     square = float(squared_norms(query[np.newaxis])[0])
     return outlook(metric, spread, partitions, near, square)
+
+
+def _have_direction(vectors: Floats) -> Mask:
+    """Whether each of these (n, d), zero or unit vectors but for rounding, is a unit vector."""
+    long: Mask = np.einsum("ij,ij->i", vectors, vectors) > 0.25
+    return long

@@ -25,6 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...wal.catalog import GenerationRow
+from ...wal.checksum import blobs_crc
 from ...wal.seal import SegmentRef
 from ...wal.types import Lsn, TableId, Vid
 from .centroids import CentroidSearch
@@ -128,6 +129,11 @@ class Generation:
     def codec(self) -> CodecName:
         """How its segments keep vectors."""
         return cast("CodecName", self.row.codec)
+
+    @cached_property
+    def centroids_crc(self) -> int:
+        """By which its partitions are told from those before a reorganization, of the same id."""
+        return blobs_crc(self.centroids.astype("<f4", copy=False).tobytes())
 
     @property
     def lag_rows(self) -> int:

@@ -10,11 +10,11 @@ import numpy as np
 from .probing import FIELDS, Rule, Stop
 from .spread import Spread
 
-KS: Final = (1, 10, 100)
+KS: Final = (1, 10, 100, 1_000)
 """The k that rules are fitted for."""
 
-_HEAD: Final = 4
-"""Numbers before the rules: writes, captured queries, partitions, dimensions of the spread."""
+_HEAD: Final = 5
+"""Numbers before the rules: the first five of `to_bytes`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +29,8 @@ class Stopping:
 class Rules:
     """The rules for `KS`, in this order, and the spread that they were fitted with."""
 
+    centroids_crc: int
+    """that of the centroids, by which it is known whether they are for these partitions"""
     spread: Spread
     rules: tuple[Rule, ...]
     writes: int
@@ -55,8 +57,8 @@ class Rules:
         return rule
 
     def to_bytes(self) -> bytes:
-        """Numbers '<f8': writes, captured, nlist, dims, the squares, the rules."""
-        counts = [self.writes, self.captured, self.nlist]
+        """Numbers '<f8': crc, writes, captured, nlist, dims, the squares, the rules."""
+        counts = [self.centroids_crc, self.writes, self.captured, self.nlist]
         head = np.array([*counts, self.spread.dims, *self.spread.squares])
         return head.astype("<f8").tobytes() + b"".join(rule.to_bytes() for rule in self.rules)
 
@@ -66,7 +68,7 @@ class Rules:
         numbers = np.frombuffer(stored, "<f8").astype(np.float64)  # ValueError: not whole numbers
         if len(numbers) < _HEAD or not np.isfinite(numbers).all():
             raise ValueError("rules of a calibration are cut off, or not finite")
-        writes, captured, nlist, dims = numbers[:_HEAD].tolist()
+        crc, writes, captured, nlist, dims = numbers[:_HEAD].tolist()
         start = _HEAD + nlist
         if nlist < 1 or len(numbers) != start + FIELDS * len(KS):
             raise ValueError(f"{len(numbers)} numbers can not be rules for {nlist} partitions")
@@ -78,7 +80,7 @@ class Rules:
         rules = tuple(Rule.from_bytes(stored[at : at + size]) for at in parts)
         if tuple(rule.k for rule in rules) != KS:
             raise ValueError("the rules of a calibration are for other k")
-        return cls(Spread(squares, dims), rules, int(writes), int(captured))
+        return cls(int(crc), Spread(squares, dims), rules, int(writes), int(captured))
 
 
 @lru_cache(maxsize=64)

@@ -11,14 +11,14 @@ For rows x = c + e of a partition, with e isotropic in m dimensions and E|e|^2 =
     |q - x|^2    has mean |q - c|^2 + R    and variance 2 R^2 / m + 4 |q - c|^2 R / m
     -x.q         has mean -c.q             and variance |q|^2 R / m
 
-R is known for each partition from the distances that assignment measures, and m is one number for
-the whole index: the variance of |e|^2 within a partition is 2 R^2 / m for a Gaussian.  So a build
-keeps nlist + 1 floats.  What comes out is a scale to compare partitions on and not a model that
-anything relies on: `calibration` measures what stopping by it does.
+R is measured for each partition, and m is one number for the whole index: the variance of |e|^2
+within a partition is 2 R^2 / m for a Gaussian.  So there are nlist + 1 floats to keep.  What comes
+out is a scale to compare partitions on and not a model that anything relies on: `calibration`
+measures what stopping by it does.
 """
 
 from dataclasses import dataclass
-from typing import Final, Self, TypeVar
+from typing import Final, TypeVar
 
 import numpy as np
 
@@ -45,25 +45,49 @@ class Spread:
     dims: float
     """dimensions that the rows spread in, at least 1"""
 
-    @classmethod
-    def of(cls, labels: Labels, squares: Doubles, nlist: int) -> Self:
-        """From the partition (n,) of each row and its squared distance (n,), as `assign` gives."""
-        if not len(labels):
-            return cls(np.zeros(nlist), 1.0)
-        counts = np.bincount(labels, minlength=nlist)
-        means = np.bincount(labels, squares, nlist) / np.maximum(counts, 1)
-        means[counts == 0] = squares.mean()
-        return cls(means, _effective_dims(squares, means[labels]))
 
+class Moments:
+    """What a spread follows from, gathered partition by partition: three numbers for each."""
 
-def _effective_dims(squares: Doubles, means: Doubles) -> float:
-    """2 E[R^2] / Var[|e|^2] from squared distances (n,) and their partition's mean (n,)."""
-    scale = means.max()
-    if not scale:
-        return 1.0
-    variance = np.square((squares - means) / scale).mean()
-    dims = 2 * np.square(means / scale).mean() / max(variance, 2 / DIMS_MAX)
-    return max(1.0, float(dims))
+    def __init__(self, nlist: int) -> None:
+        self._counts = np.zeros(nlist, np.int64)
+        self._means = np.zeros(nlist)
+        self._deviations = np.zeros(nlist)
+        """Sums of squared deviations from the mean of the partition."""
+
+    def add(self, partition: int, squares: Doubles) -> None:
+        """Squared distances (n,) to its centroid of some rows of a partition.
+
+        Merged without cancellation, as Chan, Golub and LeVeque do (The American Statistician 37,
+        1983).
+        """
+        n, before = len(squares), int(self._counts[partition])
+        if not n:
+            return
+        mean = float(squares.mean())
+        step = mean - float(self._means[partition])
+        self._means[partition] += step * n / (before + n)
+        apart = step * step * before * n / (before + n)
+        self._deviations[partition] += float(np.square(squares - mean).sum()) + apart
+        self._counts[partition] += n
+
+    def spread(self) -> Spread:
+        """Partitions without rows are taken for average ones."""
+        n = int(self._counts.sum())
+        if not n:
+            return Spread(np.zeros(len(self._counts)), 1.0)
+        average = float(np.average(self._means, weights=self._counts))
+        means = np.where(self._counts > 0, self._means, average)
+        return Spread(means, self._effective_dims(n))
+
+    def _effective_dims(self, n: int) -> float:
+        """2 E[R^2] / Var[|e|^2], over all rows."""
+        scale = float(self._means.max())  # so that no square leaves the range
+        if not scale:
+            return 1.0
+        squares = float(np.vdot(self._counts, np.square(self._means / scale))) / n
+        variance = float(self._deviations.sum()) / scale / scale / n
+        return max(1.0, 2 * squares / max(variance, 2 / DIMS_MAX))
 
 
 @dataclass(frozen=True, slots=True)

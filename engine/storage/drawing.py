@@ -9,6 +9,7 @@ from ...txn.deaths import Visibility
 from ...wal import rows
 from ...wal.catalog import TableRow
 from ...wal.rows import VectorBlock
+from ..index.arrays import Vids
 from ..index.kept_out import KEPT_OUT_ONE_IN, kept_out
 
 QUERIES_MIN: Final = 32
@@ -27,14 +28,34 @@ def draw(
     """At most `size` visible rows; the same for the same rows and seed.
 
     Those that k-means did not see, if there are enough of them: others are found more easily.
+    Where nearly all versions ever written are gone, so that hardly one drawn among these is
+    there, they are drawn among the keys.
     """
     random = np.random.default_rng((seed, table.next_vid))
     some = random.integers(1, max(2, table.next_vid), KEPT_OUT_ONE_IN * DRAWN_A_QUERY * size)
     drawn = random.permutation(np.unique(some))
-    seen = visibility(drawn)
-    drawn = drawn if seen is None else drawn[seen]
-    unseen = drawn[kept_out(drawn)]
-    alive = (unseen if KEPT_OUT_MIN * len(unseen) >= size else drawn)[: LOOKED_UP_A_QUERY * size]
-    stored = rows.crcs_of(connection, table.id, np.sort(alive)).vids
+    stored = _stored(connection, table, _visible(drawn, visibility), size)
+    if len(stored) < min(size, table.live):
+        listed = random.permutation(rows.live_vids(connection, table.id))
+        stored = _stored(connection, table, _visible(listed, visibility), size)
     chosen = random.choice(stored, min(size, len(stored)), replace=False)
-    return rows.read_vectors(connection, table.id, np.sort(chosen), table.dim)
+    return _nonzero(rows.read_vectors(connection, table.id, np.sort(chosen), table.dim))
+
+
+def _nonzero(block: VectorBlock) -> VectorBlock:
+    """A vector of zeros can not be asked for under cosine, and is of no use under dot."""
+    some = block.vectors.any(axis=1)
+    return VectorBlock(block.vids[some], block.crcs[some], block.vectors[some])
+
+
+def _visible(vids: Vids, visibility: Visibility) -> Vids:
+    seen = visibility(vids)
+    return vids if seen is None else vids[seen]
+
+
+def _stored(connection: sqlite3.Connection, table: TableRow, drawn: Vids, size: int) -> Vids:
+    """Those of some that are looked up and there, ascending: unseen ones if there are enough."""
+    unseen = drawn[kept_out(drawn)]
+    some = (unseen if KEPT_OUT_MIN * len(unseen) >= size else drawn)[: LOOKED_UP_A_QUERY * size]
+    found: Vids = rows.crcs_of(connection, table.id, np.sort(some)).vids
+    return found

@@ -9,7 +9,7 @@ import trio
 from numpy.typing import NDArray
 
 from centroidb import Database, InputError, Table, open_db
-from centroidb.engine.actors.calibrations import Calibrations
+from centroidb.engine.actors import calibrations
 from centroidb.engine.db.source import LiveSource
 from centroidb.engine.index.distance import Metric
 from tests.support.databases import checked_db
@@ -46,11 +46,26 @@ async def reached(table: Table, queries: Vectors, **how: Any) -> tuple[float, fl
     return float(np.mean(shares)), float(np.mean([hits.rows_scanned for hits in found]))
 
 
-def calibrations_of(db: Database) -> Calibrations:
-    """Those behind an open database."""
+def finding_of(db: Database) -> calibrations.Finding:
+    """The only one behind an open database."""
     source = db._source
     assert isinstance(source, LiveSource)
-    return source._supervisor.calibrations
+    (found,) = source._supervisor.calibrations._known.values()
+    return found
+
+
+async def another(db: Database, than: calibrations.Finding) -> None:
+    """Wait until it was found anew."""
+    with trio.fail_after(60):
+        while finding_of(db) is than:
+            await trio.lowlevel.checkpoint()
+
+
+@pytest.fixture
+def restless(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rules are found anew as soon as there is a reason."""
+    monkeypatch.setattr(calibrations, "REST_S", 0.0)
+    monkeypatch.setattr(calibrations, "REST_RATIO", 0)
 
 
 @pytest.mark.parametrize("codec", ["flat", "sq8"])
@@ -68,6 +83,17 @@ async def test_an_accuracy_is_reached(metric: Metric, codec: str) -> None:
         assert await reached(table, queries[:20], accuracy=1) == (1.0, N)
 
 
+async def test_it_is_reached_for_a_large_k() -> None:
+    """Also for one between those that are calibrated."""
+    async with checked_db() as db:
+        table = await filled(db)
+        queries = rows(QUERIES, 1)
+        exact = await table.search(queries, 400, exact=True)
+        found = await table.search(queries, 400, accuracy=0.9)
+        shares = [len(set(a.ids) & set(b.ids)) / 400 for a, b in zip(exact, found, strict=True)]
+        assert float(np.mean(shares)) > 0.9 - SLACK
+
+
 async def test_the_index_says_how_accurate_a_search_is() -> None:
     """Its target is the default; an accuracy, and an nprobe, of the call come first."""
     async with checked_db() as db:
@@ -81,39 +107,35 @@ async def test_the_index_says_how_accurate_a_search_is() -> None:
         assert (await table.search(query, K, accuracy=1)).partitions_probed == NLIST
 
 
+@pytest.mark.usefixtures("restless")
 async def test_it_is_reached_again_after_a_drift() -> None:
     """When a tenth of the rows has changed, the next search has the index calibrated anew."""
     async with checked_db() as db:
         table = await filled(db)
         queries = np.concatenate([rows(QUERIES // 2, 1), rows(QUERIES // 2, 2, shift=2.0)])
         await table.search(queries[0], accuracy=0.9)
-        known = calibrations_of(db)
-        (first,) = known._known.values()
+        first = finding_of(db)
         await table.upsert(range(N, 2 * N), rows(N, 3, shift=2.0))
 
         await table.search(queries[0], accuracy=0.9)
-        with trio.fail_after(60):
-            while first in known._known.values():
-                await trio.lowlevel.checkpoint()
+        await another(db, first)
 
         recall, _ = await reached(table, queries, accuracy=0.9)
         assert recall > 0.9 - SLACK
 
 
+@pytest.mark.usefixtures("restless")
 async def test_queries_unlike_the_rows_are_taken_into_account() -> None:
     """When enough were asked that find less than was promised, the index is calibrated by them."""
     async with checked_db() as db:
         table = await filled(db)
         queries = 3 * rows(QUERIES, 4)  # far outside
-        known = calibrations_of(db)
         await table.search(queries[0], K, accuracy=0.95)
-        (first,) = known._known.values()
+        first = finding_of(db)
         before, _ = await reached(table, queries, accuracy=0.95)
 
         await table.search(queries[0], accuracy=0.95)
-        with trio.fail_after(60):
-            while first in known._known.values():
-                await trio.lowlevel.checkpoint()
+        await another(db, first)
 
         after, _ = await reached(table, queries, accuracy=0.95)
         assert before < 0.95 - SLACK
@@ -129,7 +151,7 @@ async def test_it_is_calibrated_once(tmp_path: Path, monkeypatch: pytest.MonkeyP
             for _ in range(3):
                 nursery.start_soon(lambda: table.search(query, K, accuracy=0.9))
         found = await table.search(query, K, accuracy=0.9)
-        assert len(calibrations_of(db)._known) == 1
+        assert finding_of(db).rules is not None
 
     monkeypatch.setattr("centroidb.engine.actors.calibrations.calibrate", None)
     for read_only in (False, True):

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from centroidb.engine.index.codec import Rows as CodedRows
 from centroidb.engine.index.distance import Metric, distances, nearest
 from centroidb.engine.index.queries import Queries
+from centroidb.engine.index.spread import Moments, Spread
 
 METRICS: Final[tuple[Metric, ...]] = ("l2", "cosine", "dot")
 SEED: Final = 20240607
@@ -84,3 +85,11 @@ def brute_force(
     measured = distances(metric, query, vectors)
     order = nearest(measured, vids, k)
     return vids[order].tolist(), measured[order].tolist()
+
+
+def spread_of(labels: NDArray[np.int32], squares: NDArray[np.float64], nlist: int) -> Spread:
+    """From the partition (n,) of each row and its squared distance (n,) to the centroid."""
+    moments = Moments(nlist)
+    for partition in range(nlist):
+        moments.add(partition, squares[labels == partition])
+    return moments.spread()

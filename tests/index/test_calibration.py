@@ -26,7 +26,7 @@ from centroidb.engine.index.distance import Metric, distances, index_space
 from centroidb.engine.index.kmeans import KMeans
 from centroidb.engine.index.probing import ACCURACIES, Rule, ladder, next_rung, watched
 from centroidb.engine.index.spread import Outlook, Spread, row_values
-from tests.index.data import METRICS, SEED, Rows, make
+from tests.index.data import METRICS, SEED, Rows, make, spread_of
 
 ROWS, QUERIES, DIM, NLIST = 3_000, 320, 16, 55
 KS = (1, 10)
@@ -51,7 +51,7 @@ class Table:
             means.advance([means.partial(block) for block in means.blocks()])
         search = ExactSearch(metric, means.centroids)
         labels, squares = search.assign(rows)
-        return cls(metric, rows, search, labels, Spread.of(labels, squares, nlist))
+        return cls(metric, rows, search, labels, spread_of(labels, squares, nlist))
 
     def traces(self, queries: Rows, ks: tuple[int, ...], *, own: bool = False) -> list[Traces]:
         """Traces of queries (q, d) for each k; the first rows themselves, if they are their own."""

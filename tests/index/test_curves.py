@@ -13,8 +13,8 @@ from centroidb.engine.index.distance import Metric, distances, index_space
 from centroidb.engine.index.kept_out import KEPT_OUT_ONE_IN, kept_out
 from centroidb.engine.index.probing import ladder
 from centroidb.engine.index.segment import encode_segment
-from centroidb.engine.index.spread import Spread, row_values
-from tests.index.data import METRICS, make
+from centroidb.engine.index.spread import row_values
+from tests.index.data import METRICS, make, spread_of
 
 N, NLIST, DIM, QUERIES = 900, 12, 24, 40
 KS = (1, 10)
@@ -31,8 +31,9 @@ def test_curves_are_what_searches_to_the_end_would_note(
     vectors = make("random", N, DIM)
     vids = np.arange(1, N + 1)
     search = ExactSearch(metric, index_space(metric, make("random", NLIST, DIM, 1)))
+    vectors[QUERIES : QUERIES + 5] = 0  # under cosine as far from anything as can be
     labels, squares = search.assign(vectors)
-    spread = Spread.of(labels, squares, NLIST)
+    spread = spread_of(labels, squares, NLIST)
     sizes = np.bincount(labels, minlength=NLIST)
     curves = Curves(metric, vectors[:QUERIES], vids[:QUERIES], search, KS)
 

@@ -23,12 +23,11 @@ from centroidb.engine.index.probing import (
 )
 from centroidb.engine.index.spread import (
     Outlook,
-    Spread,
     centroid_values,
     outlook,
     row_values,
 )
-from tests.index.data import METRICS, SEED, make
+from tests.index.data import METRICS, SEED, make, spread_of
 
 RULE = Rule(
     10,
@@ -190,7 +189,7 @@ def test_the_outlook_is_what_a_gaussian_partition_has(metric: Metric) -> None:
     placed = index_space(metric, rows)
     centroid = placed.mean(axis=0, keepdims=True)
     squares = np.square(placed - centroid).sum(axis=1, dtype=np.float64)
-    spread = Spread.of(np.zeros(len(rows), np.int32), squares, 1)
+    spread = spread_of(np.zeros(len(rows), np.int32), squares, 1)
 
     near = centroid_values(metric, query, centroid)
     expected = outlook(metric, spread, np.zeros(1, np.intp), near, float(query @ query))
@@ -204,8 +203,8 @@ def test_the_outlook_is_what_a_gaussian_partition_has(metric: Metric) -> None:
 
 def test_empty_partitions_spread_like_the_others() -> None:
     """A partition without rows has the mean spread of all rows; without any rows it is 0."""
-    spread = Spread.of(np.array([0, 0, 2], np.int32), np.array([1.0, 3.0, 5.0]), 4)
-    nothing = Spread.of(np.empty(0, np.int32), np.empty(0), 2)
+    spread = spread_of(np.array([0, 0, 2], np.int32), np.array([1.0, 3.0, 5.0]), 4)
+    nothing = spread_of(np.empty(0, np.int32), np.empty(0), 2)
 
     assert spread.squares.tolist() == [2.0, 3.0, 5.0, 3.0]
     assert nothing == replace(nothing, squares=nothing.squares, dims=1.0)
@@ -216,7 +215,7 @@ def test_empty_partitions_spread_like_the_others() -> None:
 @pytest.mark.parametrize("size", [0.0, 1e-40, 1.0, 1e36])
 def test_rows_all_alike_still_have_a_width(metric: Metric, size: float) -> None:
     """Rows that lie equally far from their centroid, or on it, leave every width above 0."""
-    spread = Spread.of(np.zeros(3, np.int32), np.full(3, size), 1)
+    spread = spread_of(np.zeros(3, np.int32), np.full(3, size), 1)
     expected = outlook(metric, spread, np.zeros(1, np.intp), np.full(1, size), size)
 
     assert np.isfinite(spread.dims)

@@ -16,6 +16,7 @@ def rule(k: int, level: float) -> Rule:
 
 
 RULES = Rules(
+    77,
     Spread(np.array([1.0, 2.0, 0.0]), 7.5),
     tuple(rule(k, 2.0 + k) for k in KS),
     writes=12,
@@ -29,6 +30,7 @@ def test_rules_survive_their_bytes() -> None:
 
     assert again.to_bytes() == RULES.to_bytes()
     assert (again.writes, again.captured, again.nlist, again.spread.dims) == (12, 70, 3, 7.5)
+    assert again.centroids_crc == 77
 
 
 @pytest.mark.parametrize("number", range(len(KS)))
@@ -42,7 +44,9 @@ def test_a_k_that_was_calibrated_has_its_own_rule(number: int) -> None:
 
 def test_other_k_lie_between() -> None:
     """Linear in log k, and as the outermost beyond; the first wave is the shorter one."""
-    thresholds = [RULES.at(k, 0.9).stop.threshold for k in (1, 2, 5, 10, 20, 50, 100, 1_000)]
+    thresholds = [
+        RULES.at(k, 0.9).stop.threshold for k in (1, 2, 5, 10, 20, 50, 100, 300, 1_000, 9_000)
+    ]
 
     assert thresholds[:-1] == sorted(set(thresholds))
     assert thresholds[-1] == thresholds[-2]
@@ -62,12 +66,12 @@ DAMAGE = {
     "cut": BYTES[:-8],
     "cut within a number": BYTES[:-3],
     "more": BYTES + bytes(8),
-    "no partitions": with_number(2, 0),
-    "half a partition": with_number(2, 2.5),
+    "no partitions": with_number(3, 0),
+    "half a partition": with_number(3, 2.5),
     "no number": with_number(1, np.nan),
-    "no dimensions": with_number(3, 0),
-    "a negative square": with_number(4, -1),
-    "another k": with_number(7, 3),
+    "no dimensions": with_number(4, 0),
+    "a negative square": with_number(5, -1),
+    "another k": with_number(8, 3),
 }
 
 
