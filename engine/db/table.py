@@ -152,7 +152,7 @@ class Table:
         nprobe: how many partitions are looked at, by default a tenth, at least 8;
         more than there are means all. accuracy: what share of the nearest rows is to be
         found on average, in place of nprobe; by default the index's target accuracy, if it
-        has one; it holds for k up to 100. The first search for one waits until the index is
+        has one; it holds for k up to 1,000. The first search for one waits until the index is
         calibrated. exact: look at every row. index: by name, else the newest for the
         metric, else exact. metric: by default the table's.
         Distances: l2 is Euclidean, cosine is 1 - cos, dot is -x.q; each the same to
