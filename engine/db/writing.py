@@ -6,14 +6,24 @@
 
 All of the call is checked before its first row is written, but for an iterable,
 which is checked as it is read. What went in before an error is on the error:
-`error.written`.
+`error.written`. A single row is checked and prepared where it is given: a thread for
+it would cost more than the work.
 """
 
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterator,
+    Callable,
+    Iterable,
+    Iterator,
+    Mapping,
+    Sequence,
+)
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 import trio
@@ -29,6 +39,8 @@ from ..actors.committer import Committer
 from ..actors.wide import unwrapped
 from .inputs import Inputs
 from .results import WriteResult, is_one_key
+
+T = TypeVar("T")
 
 ROW_OVERHEAD_BYTES = 64
 
@@ -125,9 +137,14 @@ class TableWriting:
         if vectors is None and not is_one_key(ids):
             chunks = self._chunks_of_dicts(iter(ids), if_present)
         else:
-            rows = await run_blocking(given, self._inputs, ids, vectors, payloads)
-            chunks = self._chunks(await run_blocking(self._distinct, rows, if_present))
-        return await self._commit_all(chunks, key)
+            check = partial(self._checked, ids, vectors, payloads, if_present)
+            chunks = self._chunks(await _where_it_pays(ids, check))
+        return await self._commit_all(ids, chunks, key)
+
+    def _checked(
+        self, ids: Any, vectors: Any, payloads: Any, if_present: IfPresent
+    ) -> tuple[Given, IfPresent]:
+        return self._distinct(given(self._inputs, ids, vectors, payloads), if_present)
 
     def _distinct(self, rows: Given, if_present: IfPresent) -> tuple[Given, IfPresent]:
         if if_present == "refuse":
@@ -168,16 +185,18 @@ class TableWriting:
 
     async def delete(self, ids: Any, key: str | None) -> WriteResult:
         """Delete the rows of these keys; keys without one are passed over."""
-        keys = list(dict.fromkeys(await run_blocking(self._inputs.keys, ids)))
+        checked = await _where_it_pays(ids, partial(self._inputs.keys, ids))
+        keys = list(dict.fromkeys(checked))
         chunks = (
             _one(Write(self._table.id, deletes=some), ROW_OVERHEAD_BYTES * len(some))
             for some in parts(keys, self._rows_a_chunk)
         )
-        return await self._commit_all(chunks, key)
+        return await self._commit_all(ids, chunks, key)
 
     async def update_payloads(self, ids: Any, payloads: Any, key: str | None) -> WriteResult:
         """Replace the payloads of rows that must be there."""
-        keys, texts = await run_blocking(new_payloads, self._inputs, ids, payloads)
+        check = partial(new_payloads, self._inputs, ids, payloads)
+        keys, texts = await _where_it_pays(ids, check)
         refuse_repeated(self._table.name, keys, "update_payloads")
         step = self._rows_a_chunk
         chunks = (
@@ -187,12 +206,15 @@ class TableWriting:
             )
             for at in range(0, len(keys), step)
         )
-        return await self._commit_all(chunks, key)
+        return await self._commit_all(ids, chunks, key)
 
-    async def _commit_all(self, chunks: Iterable[CommitRequest], key: str | None) -> WriteResult:
+    async def _commit_all(
+        self, ids: Any, chunks: Iterable[CommitRequest], key: str | None
+    ) -> WriteResult:
         done = WriteResult()
+        prepared = prepared_here if is_one_key(ids) else prepared_ahead
         try:
-            async with prepared_ahead(iter(chunks)) as ready:
+            async with prepared(iter(chunks)) as ready:
                 number = 0
                 async for request in ready:
                     outcome = await self._committer.commit(_named(request, key, number))
@@ -204,6 +226,11 @@ class TableWriting:
                 error.add_note(f"before this error {done} was committed")
             raise
         return done
+
+
+async def _where_it_pays(ids: Any, check: Callable[[], T]) -> T:
+    """What the check returns: for one key here, else in a worker thread."""
+    return check() if is_one_key(ids) else await run_blocking(check)
 
 
 def _one(operation: Operation, nbytes: int) -> CommitRequest:
@@ -221,6 +248,20 @@ def _named(request: CommitRequest, key: str | None, number: int) -> CommitReques
 def result_of(outcome: Outcome) -> WriteResult:
     """What a commit did, as users see it."""
     return WriteResult(outcome.inserted, outcome.updated, outcome.deleted, outcome.lsn)
+
+
+@asynccontextmanager
+async def prepared_here(
+    chunks: Iterator[CommitRequest],
+) -> AsyncIterator[AsyncIterator[CommitRequest]]:
+    """The chunks, each prepared when it is its turn."""
+
+    async def one_by_one() -> AsyncGenerator[CommitRequest, None]:
+        for request in chunks:
+            yield request
+
+    async with aclosing(one_by_one()) as ready:
+        yield ready
 
 
 @asynccontextmanager
