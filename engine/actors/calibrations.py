@@ -101,7 +101,7 @@ class Calibrations:
         """The rules of a generation; None where there are too few rows for them, or damage."""
         key = _key(generation)
         found = self._known.get(key)
-        if found is None or self._has_aged(found, table, generation):
+        if self._is_due(found, table, generation):
             tried = self._ask(key)
             if found is None or found.rules is None:
                 await tried.wait()
@@ -110,12 +110,13 @@ class Calibrations:
 
     def consider(self, table: TableRow, generation: Generation) -> None:
         """Find rules before a search asks for them; never waits."""
-        found = self._known.get(_key(generation))
-        if found is None or self._has_aged(found, table, generation):
-            self._ask(_key(generation))
+        key = _key(generation)
+        if self._is_due(self._known.get(key), table, generation):
+            self._ask(key)
 
-    def _has_aged(self, found: Finding, table: TableRow, generation: Generation) -> bool:
-        return found.has_aged(table, len(self._captured.get(generation.row.index, ())))
+    def _is_due(self, found: Finding | None, table: TableRow, generation: Generation) -> bool:
+        asked = len(self._captured.get(generation.row.index, ()))
+        return found is None or found.has_aged(table, asked)
 
     def _ask(self, key: Key) -> trio.Event:
         tried = self._asked.setdefault(key, trio.Event())
@@ -162,12 +163,14 @@ class Calibrations:
             self._remember(key, Finding(None, 0, rests_until_s=inf))
             return
         table, known = view.table_with(generation.table), self._known.get(key)
-        if known is None or (self._writer is None and self._has_aged(known, table, generation)):
+        if not self._is_due(known, table, generation):
+            return  # two have asked, one after the other
+        if known is None or self._writer is None:
             stored = await self._stored(view, generation)
             if stored is not None and (known is None or stored.writes > known.writes):
                 known = Finding(stored, stored.writes)
                 self._remember(key, known)
-        if known is None or self._has_aged(known, table, generation):
+        if self._is_due(known, table, generation):
             await self._calibrate(view, table, generation)
 
     async def _stored(self, view: View, generation: Generation) -> Rules | None:

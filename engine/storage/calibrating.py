@@ -37,7 +37,8 @@ QUERIES: Final = 1_024
 PAIRS: Final = 100_000_000
 """Of a query and a row; a table of more than 100,000 rows has fewer queries, at least as many as
 for a large k."""
-DEPTHS: Final = ((KS[:2], QUERIES), (KS[2:3], 256), (KS[3:], 128))
+QUERIES_DEEP: Final = 256
+DEPTHS: Final = ((KS[:2], QUERIES), (KS[2:3], QUERIES_DEEP), (KS[3:], QUERIES_DEEP // 2))
 """For some k, how many queries: the recall of a large k varies less, and costs more to note."""
 ROWS_A_STEP: Final = 16_384
 ROWS_AT_ONCE: Final = 4_096
@@ -62,7 +63,7 @@ async def calibrate(
     such, by default fewer of a large table.
     """
     seed = generation.row.id
-    queries = queries or max(QUERIES // 4, min(QUERIES, PAIRS // max(1, table.live)))
+    queries = queries or max(QUERIES_DEEP, min(QUERIES, PAIRS // max(1, table.live)))
     drawn = await read(partial(draw, table=table, visibility=visibility, seed=seed, size=queries))
     if len(drawn.vids) < QUERIES_MIN:
         return None

@@ -31,7 +31,6 @@ class Recorder:
     def __init__(self, *, lasts: bool = False) -> None:
         self.calls = 0
         self.go_on = trio.Event()
-        self._calibrate = calibrate
         if not lasts:
             self.go_on.set()
 
@@ -39,7 +38,7 @@ class Recorder:
         """As `calibrate`."""
         self.calls += 1
         await self.go_on.wait()
-        return await self._calibrate(*args, **options)
+        return await calibrate(*args, **options)
 
 
 @pytest.fixture(autouse=True)
