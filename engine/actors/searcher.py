@@ -174,11 +174,15 @@ class Searcher:
                 return
 
     def step(self) -> LookUp:
-        """Take the oldest request and those that can go with it."""
+        """Take the oldest request and those that can go with it, but leave the others their share.
+
+        All in one batch would have the workers wait while its answers become new requests.
+        """
         alike = self._waiting[0].alike()
         chosen: list[Search] = []
         left: list[Search] = []
-        room = QUERIES_A_BATCH
+        there = max(self._inside, len(self._waiting))
+        room = min(QUERIES_A_BATCH, -(-there // self._workers))
         for request in self._waiting:
             fits = not chosen or len(request.query.vectors) <= room
             if fits and request.alike() == alike:

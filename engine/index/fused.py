@@ -1,18 +1,21 @@
 """The scan of int8 codes in one pass, compiled by numba; imported only with numba (`compiled`).
 
-    for each partition, nearest first where there are few queries
+    for each partition, in the order asked for
         quantise each query that probes it
-        for 64 rows at a time, and for each of these queries
-            products, and which rows may be near the bound
-            each of those         asked whether the snapshot sees it
+        for 128 rows at a time, and for each of these queries
+            products              which rows may be near the bound
+            each of those         compared once more, with the query as it is
+                                  asked whether the snapshot sees it
                                   its upper end may lower the bound
 
 What `chunk` and `sq8` do for all rows in some thirty passes over arrays happens here while the
 codes are in the processor's first cache, and the bound of the rows before leaves little to do for
 the rows after.  The bound is the k-th smallest upper end so far, in a heap.  Errors are those of
-`sq8`: only the first comparison is of its own, D'^2 > ((t + e_x + e_q) (1 + 2^-30))^2 in place of
-D' - (e_x + e_q) > t, which drops fewer rows, as far as the slack reaches.  Sums are added in any
-order, which all of these errors allow for.
+`sq8`; only that the first comparison is of its own, D'^2 > ((t + e_x + e_q) (1 + 2^-30))^2 in place
+of D' - (e_x + e_q) > t, which drops fewer rows, as far as the slack reaches; and that in the
+second one, of the few rows that are left, the query is not quantised: of e_q only the part for
+rounding stays, and about half as many rows are left in the end.  Sums are added in any order, which
+all of these errors allow for.
 
 Partitions are given by the addresses of their columns (`shelf`), so that a search costs nothing a
 partition before the scan.  The interpreter lock is not held meanwhile.
@@ -24,19 +27,35 @@ import numpy as np
 from numba import carray, njit
 
 from .shelf import CENTROID, CODES, ERRORS, FIELDS, ROWS, SQUARES, STEPS, VECTORS, VIDS
-from .simd import STEP, dot, doubles_at, floats_at, integers_at, plain_dot, prefetch
+from .simd import (
+    RAISED,
+    STEP,
+    bytes_at,
+    dot,
+    doubles_at,
+    floats_at,
+    integers_at,
+    plain_dot,
+    prefetch,
+)
 
 AHEAD: Final = 2048
 """Bytes that are fetched ahead of the row that is multiplied."""
 
 LINE: Final = 64
-TILE: Final = 64
+TILE: Final = 128
 """Rows multiplied before they are compared."""
 
-BOUND, STEP_OF, LENGTH, ERROR, OFFSET, FLOOR, NORM, ROUNDING, DIMS = range(9)
+TOGETHER_BYTES: Final = 1 << 17
+"""Codes scanned for one query before the next, which finds them in the processor's cache."""
+
+GROUP: Final = 32
+"""Rows of a tile that are passed over together where none may be near."""
+
+BOUND, STEP_OF, LENGTH, ERROR, SLACK_OF, OFFSET, FLOOR, NORM, ROUNDING, EXCESS = range(10)
 """What is known of the query and a partition: `begin`, `asked`."""
 
-NUMBERS: Final = 9
+NUMBERS: Final = 10
 
 STEPS_MAX: Final = 127.0
 WIDENED: Final = 1 + 2.0**-30
@@ -44,14 +63,15 @@ SLACK: Final = 2.0**-22
 CENTROID_SLACK: Final = 2.0**-40
 
 compiled = njit(nogil=True, cache=True)
+inlined = njit(nogil=True, cache=True, forceinline=True)
 summing = njit(nogil=True, cache=True, fastmath={"reassoc", "contract"})
 
 
 @summing
 def quantised(
     direction: Any, centroid: Any, residual: Any, codes: Any, magnitudes: Any
-) -> tuple[float, float, float]:
-    """Step, |codes| and error of a direction (d,) from a centroid (d,); see `sq8.quantised`.
+) -> tuple[float, float, float, int]:
+    """Step, length, error and sum of the codes of a direction (d,) from a centroid (d,).
 
     Overwrites the residual (d,) float64, the codes and the magnitudes int8, which are padded.
     """
@@ -61,7 +81,7 @@ def quantised(
         largest = max(largest, abs(residual[at]))
     step = np.float64(np.float32(largest / STEPS_MAX))
     inverse = 1.0 / step if step > 0 else 0.0
-    length, error = 0.0, 0.0
+    length, error, total = 0.0, 0.0, 0
     for at in range(len(direction)):
         code = min(STEPS_MAX, max(-STEPS_MAX, np.rint(residual[at] * inverse)))
         lost = residual[at] - code * step
@@ -69,8 +89,9 @@ def quantised(
         length += code * code
         codes[at] = np.int8(code)
         magnitudes[at] = np.int8(abs(code))
+        total += int(code)
     length, error = step * np.sqrt(length), np.sqrt(error)
-    return step, length, error + SLACK * (error + length)
+    return step, length, error, total
 
 
 @summing
@@ -82,24 +103,26 @@ def product(one: Any, other: Any) -> float:
     return total
 
 
-@compiled
-def multiply(codes: int, first: int, last: int, rows: int, dims: int, query: Any, out: Any) -> None:
+@inlined
+def multiply(
+    columns: Any, first: int, last: int, dims: int, query: Any, excess: int, out: Any
+) -> None:
     """Products of the rows from first to before last with a query: (2, padded) int8, to out.
 
-    query: the codes, then their magnitudes.  A row whose last step would go past all the codes is
-    multiplied one by one.
+    query: the codes, then their magnitudes; excess: what `dot` has too much.  A row whose last
+    step would go past all the codes is multiplied one by one.
     """
     signs, sizes = query[0].ctypes.data, query[1].ctypes.data
     steps = query.shape[1] // STEP
-    end = codes + rows * dims
-    for row in range(first, last):
+    codes = columns[CODES]
+    whole = min(last, columns[ROWS] - (steps * STEP - 1) // dims)
+    for row in range(first, whole):
         start = codes + row * dims
         for line in range(0, dims, LINE):
             prefetch(start + AHEAD + line)
-        if start + steps * STEP <= end:
-            out[row - first] = dot(start, signs, sizes, steps)
-        else:
-            out[row - first] = plain_dot(start, signs, dims)
+        out[row - first] = dot(start, signs, sizes, steps) - excess
+    for row in range(max(first, whole), last):
+        out[row - first] = plain_dot(codes + row * dims, signs, dims)
 
 
 @compiled
@@ -133,27 +156,29 @@ def kept(lower: Any, place: Any, vid: Any, found: int, bound: float) -> int:
 def asked(
     is_dot: bool, direction: Any, centroid: Any, residual: Any, query: Any, numbers: Any
 ) -> None:
-    """Quantise a direction (d,) for a partition, to query (2, padded) int8 and numbers (6,).
+    """Quantise a direction (d,) for a partition, to query (2, padded) int8 and numbers (NUMBERS,).
 
-    The numbers: step, length and error of the codes, what the centroid adds to a product, what
-    rounding adds to a margin, and the norm of the direction.  `numbers[ROUNDING]` is kept.
+    The numbers: step, length and error of the codes, what of the error is for rounding, what `dot`
+    has too much, what the centroid adds to a product, and to a margin.  The others are kept.  The
+    residual (d,) is overwritten by what was quantised, under dot by `begin` alone.
     """
     if not is_dot:
-        step, length, error = quantised(direction, centroid, residual, query[0], query[1])
-        numbers[STEP_OF], numbers[LENGTH], numbers[ERROR] = step, length, error + numbers[ROUNDING]
+        step, length, error, total = quantised(direction, centroid, residual, query[0], query[1])
+        slack = SLACK * (error + length) + numbers[ROUNDING]
+        numbers[STEP_OF], numbers[LENGTH], numbers[EXCESS] = step, length, RAISED * total
+        numbers[SLACK_OF], numbers[ERROR] = slack, error + slack
         return
     numbers[OFFSET] = product(direction, centroid)
     numbers[FLOOR] = CENTROID_SLACK * np.sqrt(product(centroid, centroid))
 
 
-@compiled
-def bracketed(
-    is_dot: bool, columns: Any, first: int, last: int, dots: Any, numbers: Any, ends: Any
+@inlined
+def compared(
+    is_dot: bool, columns: Any, first: int, last: int, dots: Any, numbers: Any, excess: Any
 ) -> None:
-    """Middles and margins of the rows from first to before last, and what they exceed the bound by.
+    """What the brackets of the rows from first to before last exceed `numbers[BOUND]` by.
 
-    columns: the partition's in the table; ends: float64 (3, TILE), middle (squared but for dot),
-    margin, excess over `numbers[BOUND]`.
+    columns: the partition's in the table; excess: float64 (TILE,), of squares but for dot.
     """
     steps, squares = floats_at(columns[STEPS]), doubles_at(columns[SQUARES])
     errors = floats_at(columns[ERRORS])
@@ -165,17 +190,16 @@ def bracketed(
             row = first + at
             middle = -(steps[row] * step * dots[at]) - offset
             margin = errors[row] * norm + np.sqrt(squares[row]) * error + floor
-            ends[0, at], ends[1, at], ends[2, at] = middle, margin, middle - margin - bound
+            excess[at] = middle - margin - bound
         return
     for at in range(last - first):
         row = first + at
         middle = squares[row] + square - 2 * (steps[row] * step * dots[at])
-        margin = error + errors[row]
-        reach = (bound + margin) * WIDENED
-        ends[0, at], ends[1, at], ends[2, at] = middle, margin, middle - reach * reach
+        reach = (bound + error + errors[row]) * WIDENED
+        excess[at] = middle - reach * reach
 
 
-@compiled
+@inlined
 def seen(vid: int, high: int, lsn: int, ended: Any) -> bool:
     """Whether a snapshot sees a version; ended: its end LSN by vid, (0,) when none has ended.
 
@@ -186,46 +210,96 @@ def seen(vid: int, high: int, lsn: int, ended: Any) -> bool:
     return vid >= len(ended) or ended[vid] > lsn
 
 
-@compiled
+@summing
+def refined(is_dot: bool, columns: Any, row: int, residual: Any, numbers: Any) -> float:
+    """The middle of a row's bracket for a residual (d,) that is not quantised; see `sq8`."""
+    codes = bytes_at(columns[CODES] + row * len(residual))
+    step = np.float64(floats_at(columns[STEPS])[row])
+    total = 0.0
+    if is_dot:
+        for at in range(len(residual)):
+            total += residual[at] * codes[at]
+        return -(step * total) - numbers[OFFSET]
+    for at in range(len(residual)):
+        lost = residual[at] - step * codes[at]
+        total += lost * lost
+    return np.sqrt(total)
+
+
+@inlined
+def margin_of(is_dot: bool, columns: Any, row: int, numbers: Any) -> float:
+    """That of the bracket around what `refined` returns."""
+    error = np.float64(floats_at(columns[ERRORS])[row])
+    if not is_dot:
+        return error + numbers[SLACK_OF]
+    length = np.sqrt(doubles_at(columns[SQUARES])[row])
+    return error * numbers[NORM] + length * numbers[SLACK_OF] + numbers[FLOOR]
+
+
+@inlined
 def collected(
     is_dot: bool,
-    ends: Any,
-    places: tuple[int, int],
-    vids: Any,
+    columns: Any,
+    rows: tuple[int, int, int],
+    excess: Any,
+    residual: Any,
+    numbers: Any,
     alive: Any,
     heap: Any,
-    lower: Any,
-    place: Any,
-    vid: Any,
-    found: int,
+    found: tuple[Any, Any, Any],
+    count: int,
 ) -> int:
     """Add the rows of a tile that may be near to the found ones; -1 when there is no room.
 
-    places: of the first row of the tile, and rows.
+    rows: the partition, the first row of the tile and what comes after its last; excess: (TILE,).
     """
+    label, first, last = rows
     high, lsn, ended = alive
-    for at in range(places[1]):
-        if ends[2, at] > 0 or not seen(vids[at], high, lsn, ended):
+    lower, place, vid = found
+    vids = integers_at(columns[VIDS])
+    for start in range(first, last, GROUP):
+        until = min(start + GROUP, last)
+        near = 0
+        for row in range(start, until):
+            near += not (excess[row - first] > 0)
+        if not near:
             continue
-        middle = ends[0, at] if is_dot else np.sqrt(max(0.0, ends[0, at]))
-        if found == len(lower):
-            found = kept(lower, place, vid, found, heap[0])
-            if found > len(lower) // 2:
-                return -1
-        lower[found], place[found], vid[found] = middle - ends[1, at], places[0] + at, vids[at]
-        found += 1
-        if middle + ends[1, at] < heap[0]:
-            lowered(heap, middle + ends[1, at])
-    return found
+        for row in range(start, until):
+            if excess[row - first] > 0:
+                continue
+            middle = refined(is_dot, columns, row, residual, numbers)
+            margin = margin_of(is_dot, columns, row, numbers)
+            if middle - margin > heap[0] or not seen(vids[row], high, lsn, ended):
+                continue
+            if count == len(lower):
+                count = kept(lower, place, vid, count, heap[0])
+                if count > len(lower) // 2:
+                    return -1
+            lower[count], vid[count] = middle - margin, vids[row]
+            place[count] = np.int64(label) << 32 | row
+            count += 1
+            if middle + margin < heap[0]:
+                lowered(heap, middle + margin)
+    return count
 
 
 @compiled
-def tile(
+def begin(
+    is_dot: bool, direction: Any, rounding: float, residual: Any, query: Any, numbers: Any
+) -> None:
+    """What is known of a query (d,) before the first partition."""
+    numbers[NORM], numbers[ROUNDING] = np.sqrt(product(direction, direction)), rounding
+    if is_dot:
+        asked(False, direction, np.zeros(len(direction)), residual, query, numbers)
+
+
+@compiled
+def scan_rows(
     is_dot: bool,
     columns: Any,
-    label: int,
-    rows: tuple[int, int],
+    rows: tuple[int, int, int],
     query: Any,
+    residual: Any,
     numbers: Any,
     alive: Any,
     heap: Any,
@@ -233,118 +307,72 @@ def tile(
     count: int,
     scratch: tuple[Any, Any],
 ) -> int:
-    """Scan the rows from the first to before the second of a partition for a query.
+    """Scan some rows of a partition for a query.  Returns how many are found now, -1 if too many.
 
-    query, numbers: what `asked` made; scratch: dots int32 (TILE,) and ends float64 (3, TILE).
-    Returns how many rows are found now, of `count` before; -1 if too many.
+    rows: the partition, and its rows from first to before last; query, residual, numbers: what
+    `asked` made; count: found before; scratch: dots int32 (TILE,) and excess float64 (TILE,).
     """
-    first, last = rows
-    dots, ends = scratch
-    lower, place, vid = found
-    dims = np.int64(numbers[DIMS])
-    multiply(columns[CODES], first, last, columns[ROWS], dims, query, dots)
-    numbers[BOUND] = heap[0]
-    bracketed(is_dot, columns, first, last, dots, numbers, ends)
-    places = (np.int64(label) << 32 | first, last - first)
-    vids = carray(integers_at(columns[VIDS]), columns[ROWS])[first:last]
-    return collected(is_dot, ends, places, vids, alive, heap, lower, place, vid, count)
+    dots, excess = scratch
+    label, start, stop = rows
+    for first in range(start, stop, TILE):
+        last = min(stop, first + TILE)
+        multiply(columns, first, last, len(residual), query, np.int64(numbers[EXCESS]), dots)
+        numbers[BOUND] = heap[0]
+        compared(is_dot, columns, first, last, dots, numbers, excess)
+        some = label, first, last
+        count = collected(
+            is_dot, columns, some, excess, residual, numbers, alive, heap, found, count
+        )
+        if count < 0:
+            return -1
+    return count
 
 
 @compiled
-def begin(is_dot: bool, direction: Any, rounding: float, query: Any, numbers: Any) -> None:
-    """What is known of a query (d,) before the first partition."""
-    numbers[NORM], numbers[ROUNDING] = np.sqrt(product(direction, direction)), rounding
-    numbers[DIMS] = len(direction)
-    if is_dot:
-        residual, origin = np.empty(len(direction)), np.zeros(len(direction))
-        asked(False, direction, origin, residual, query, numbers)
-
-
-@compiled
-def scan_alone(
+def scan_partition(
     is_dot: bool,
     table: Any,
-    labels: Any,
-    direction: Any,
-    query: Any,
-    numbers: Any,
-    alive: Any,
-    heap: Any,
-    found: tuple[Any, Any, Any],
-) -> tuple[int, int]:
-    """Scan partitions (p,) for one query, after `begin`: rows found, -1 if too many, and rows."""
-    residual = np.empty(len(direction))
-    scratch = np.empty(TILE, np.int32), np.empty((3, TILE))
-    count, rows = 0, 0
-    for label in labels:
-        columns = table[label]
-        if columns[ROWS]:
-            rows += columns[ROWS]
-            centroid = carray(doubles_at(columns[CENTROID]), len(direction))
-            asked(is_dot, direction, centroid, residual, query, numbers)
-        for first in range(0, columns[ROWS], TILE):
-            some = first, min(columns[ROWS], first + TILE)
-            count = tile(
-                is_dot,
-                columns,
-                label,
-                some,
-                query,
-                numbers,
-                alive,
-                heap,
-                found,
-                count,
-                scratch,
-            )
-            if count < 0:
-                return -1, rows
-    return count, rows
-
-
-@compiled
-def scan_shared(
-    is_dot: bool,
-    table: Any,
-    label: int,
-    askers: Any,
+    asking: Any,
     directions: Any,
     queries: Any,
+    residuals: Any,
     numbers: Any,
     alive: Any,
     heaps: Any,
     found: tuple[Any, Any, Any],
     counts: Any,
+    scratch: tuple[Any, Any],
 ) -> bool:
-    """Scan one partition for some queries (m,), a tile for all of them before the next.
+    """Scan one partition for all that ask for it, some rows for each of them before the next.
 
-    queries: int8 (q, 2, padded); numbers: (q, NUMBERS), both after `begin`; found: as in `scan`;
-    counts: int64 (q, 2), changed.  Whether there was room.
+    asking: (partition, query) (m, 2), of one partition; queries: int8 (q, 2, padded); residuals:
+    float64 (q, d); numbers: (q, NUMBERS), all three after `begin`; found: each (q, room); counts:
+    int64 (q, 2), changed; scratch: as for rows.  Whether there was room.
     """
-    columns, residual = table[label], np.empty(directions.shape[1])
-    scratch = np.empty(TILE, np.int32), np.empty((3, TILE))
+    label, dims = asking[0, 0], directions.shape[1]
+    columns = table[label]
     lower, place, vid = found
-    room = len(lower) // len(heaps)
     if not columns[ROWS]:
         return True
-    centroid = carray(doubles_at(columns[CENTROID]), directions.shape[1])
-    for query in askers:
-        asked(is_dot, directions[query], centroid, residual, queries[query], numbers[query])
+    centroid = carray(doubles_at(columns[CENTROID]), dims)
+    for query in asking[:, 1]:
+        mine = residuals[query], queries[query], numbers[query]
+        asked(is_dot, directions[query], centroid, *mine)
         counts[query, 1] += columns[ROWS]
-    for first in range(0, columns[ROWS], TILE):
-        some = first, min(columns[ROWS], first + TILE)
-        for query in askers:
-            mine = slice(query * room, (query + 1) * room)
-            counts[query, 0] = tile(
+    together = max(TILE, TOGETHER_BYTES // dims)
+    for first in range(0, columns[ROWS], together):
+        some = label, first, min(columns[ROWS], first + together)
+        for query in asking[:, 1]:
+            counts[query, 0] = scan_rows(
                 is_dot,
                 columns,
-                label,
                 some,
                 queries[query],
+                residuals[query],
                 numbers[query],
                 alive,
                 heaps[query],
-                (lower[mine], place[mine], vid[mine]),
+                (lower[query], place[query], vid[query]),
                 counts[query, 0],
                 scratch,
             )
@@ -357,7 +385,6 @@ def scan_shared(
 def scan(
     is_dot: bool,
     table: Any,
-    ranked: Any,
     asking: Any,
     directions: Any,
     rounding: float,
@@ -368,55 +395,43 @@ def scan(
 ) -> int:
     """Rows whose brackets reach into the nearest k of queries (q, d) float64.
 
-    table: int64 (nlist, FIELDS); ranked: int32 (q, p), partitions that each query probes first,
-    alone; asking: int64 (m, 2), others and who probes them, ordered by partition, scanned for all
-    of these together; rounding: what it adds to the error of a query; alive: the first vid the
-    snapshot does not see, its LSN, the end LSN by vid, (0,) when none has ended; heaps: float64
-    (q, k), all infinite, and then the k smallest upper ends.
+    table: int64 (nlist, FIELDS); asking: int64 (m, 2), a partition and a query that probes it, in
+    order; those of one partition that follow each other are scanned together; rounding: what it
+    adds to the error of a query; alive: the first vid the snapshot does not see, its LSN, the end
+    LSN by vid, (0,) when none has ended; heaps: float64 (q, k), all infinite, and then the k
+    smallest upper ends.
 
-    found: lower ends, places and vids, each (q times the room of one,), filled from the front,
+    found: lower ends, places and vids, each (q, room), of which those are given back first, flat,
     query after query, where place = partition << 32 | row; counts: int64 (q, 2) of zeros, rows
     found and rows there were.  Ends are of |x - q|, or of -x.q under dot.  Returns how many are
     found in all, -1 if there are too many.
     """
     q, dims = directions.shape
     queries = np.zeros((q, 2, (dims + STEP - 1) // STEP * STEP), np.int8)
-    numbers = np.zeros((q, NUMBERS))
-    lower, place, vid = found
-    room = len(lower) // q
+    residuals, numbers = np.empty((q, dims)), np.zeros((q, NUMBERS))
     for query in range(q):
-        mine = slice(query * room, (query + 1) * room)
-        begin(is_dot, directions[query], rounding, queries[query], numbers[query])
-        counts[query] = scan_alone(
-            is_dot,
-            table,
-            ranked[query],
-            directions[query],
-            queries[query],
-            numbers[query],
-            alive,
-            heaps[query],
-            (lower[mine], place[mine], vid[mine]),
-        )
-        if counts[query, 0] < 0:
-            return -1
+        mine = residuals[query], queries[query], numbers[query]
+        begin(is_dot, directions[query], rounding, *mine)
+    scratch = np.empty(TILE, np.int32), np.empty(TILE)
     start = 0
     while start < len(asking):
         until = start + 1
         while until < len(asking) and asking[until, 0] == asking[start, 0]:
             until += 1
-        if not scan_shared(
+        some = asking[start:until]
+        if not scan_partition(
             is_dot,
             table,
-            asking[start, 0],
-            asking[start:until, 1],
+            some,
             directions,
             queries,
+            residuals,
             numbers,
             alive,
             heaps,
             found,
             counts,
+            scratch,
         ):
             return -1
         start = until
@@ -425,11 +440,11 @@ def scan(
 
 @compiled
 def gathered(found: tuple[Any, Any, Any], heaps: Any, counts: Any) -> int:
-    """Move what each query has found, and is still near, to the front; returns how many it is."""
-    lower, place, vid = found
-    room = len(lower) // len(heaps)
+    """Move what is left of each query to the front, query after query; how many that are."""
+    room = found[0].shape[1]
+    lower, place, vid = found[0].reshape(-1), found[1].reshape(-1), found[2].reshape(-1)
     total = 0
-    for query in range(len(heaps)):
+    for query in range(len(counts)):
         start = query * room
         some = slice(start, start + room)
         left = kept(lower[some], place[some], vid[some], counts[query, 0], heaps[query, 0])
@@ -462,10 +477,9 @@ def gather(table: Any, places: Any, out: Any, unread: Any) -> bool:
 
 def warm() -> None:
     """Compile the scan for the types it is called with, or load it from numba's cache."""
-    table, ranked = np.zeros((1, FIELDS), np.int64), np.zeros((1, 1), np.int32)
+    table, asking = np.zeros((1, FIELDS), np.int64), np.zeros((1, 2), np.int64)
     alive = (1, 0, np.empty(0, np.int64))
-    found = np.empty(1), np.empty(1, np.int64), np.empty(1, np.int64)
-    asking, counts = np.empty((0, 2), np.int64), np.zeros((1, 2), np.int64)
-    heaps = np.full((1, 1), np.inf)
-    scan(False, table, ranked, asking, np.zeros((1, 1)), 0.0, alive, heaps, found, counts)
+    found = np.empty((1, 1)), np.empty((1, 1), np.int64), np.empty((1, 1), np.int64)
+    counts, heaps = np.zeros((1, 2), np.int64), np.full((1, 1), np.inf)
+    scan(False, table, asking, np.zeros((1, 1)), 0.0, alive, heaps, found, counts)
     gather(table, np.zeros(1, np.int64), np.empty((1, 1), np.float32), np.empty(1, np.bool_))

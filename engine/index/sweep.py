@@ -100,34 +100,38 @@ def swept(partitions: Partitions, queries: Queries, k: int, bounds: Doubles) -> 
         return None
     rounding = (queries.dims + 64) * 2.0**-48 if queries.metric == "cosine" else 0.0
     heaps = np.repeat(_uppers(queries, bounds)[:, np.newaxis], k, axis=1)
-    room = len(queries) * (ROOM + 4 * k)
+    room = len(queries), ROOM + 4 * k
     lower, place, vid = np.empty(room), np.empty(room, np.int64), np.empty(room, np.int64)
     counts = np.zeros((len(queries), 2), np.int64)
     total = kernels.scan(
         queries.metric == "dot",
-        *(shelf.table, *_shared(ranked), queries.directions, rounding, partitions.alive),
+        *(shelf.table, _asking(ranked), queries.directions, rounding, partitions.alive),
         *(heaps, (lower, place, vid), counts),
     )
     if total < 0:
         return None
     query = np.repeat(np.arange(len(queries)), counts[:, 0])
-    bounds, lowers = _ranks(queries, query, heaps[:, 0], lower[:total])
-    return Swept(kernels, shelf, query, lowers, vid[:total], place[:total], bounds, counts[:, 1])
+    bounds, lowers = _ranks(queries, query, heaps[:, 0], lower.ravel()[:total])
+    vids, places = vid.ravel()[:total], place.ravel()[:total]
+    return Swept(kernels, shelf, query, lowers, vids, places, bounds, counts[:, 1])
 
 
-def _shared(ranked: NDArray[np.int32]) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
-    """What queries probe (q, p): what each scans alone (q, some), and (partition, query) (m, 2).
+def _asking(ranked: NDArray[np.int32]) -> NDArray[np.int64]:
+    """What queries probe (q, p) as pairs of a partition and a query (m, 2), in the order of a scan.
 
-    The nearest partitions of each come first, alone, so that there is a bound for the others; these
-    are scanned for all queries together, so that memory delivers them once.
+    Of several queries each scans its nearest partitions first, so that there is a bound for the
+    others; these are scanned for all queries together, so that memory delivers them once.
     """
-    if len(ranked) < SHARED_QUERIES:
-        return ranked, np.empty((0, 2), np.int64)
-    rest = ranked[:, ALONE:]
-    flat = rest.ravel()
-    order = np.argsort(flat, kind="stable")
-    asking = np.stack([flat[order], order // max(1, rest.shape[1])], axis=1)
-    return np.ascontiguousarray(ranked[:, :ALONE]), asking.astype(np.int64)
+    q, p = ranked.shape
+    pairs = np.empty((q * p, 2), np.int64)
+    own = p if q < SHARED_QUERIES else min(ALONE, p)
+    first = pairs[: q * own].reshape(q, own, 2)
+    first[..., 0], first[..., 1] = ranked[:, :own], np.arange(q)[:, np.newaxis]
+    if own < p:
+        shared = ranked[:, own:].ravel()
+        order = np.argsort(shared, kind="stable")
+        pairs[q * own :, 0], pairs[q * own :, 1] = shared[order], order // (p - own)
+    return pairs
 
 
 def _uppers(queries: Queries, bounds: Doubles) -> Doubles:

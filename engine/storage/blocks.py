@@ -28,7 +28,7 @@ from .loading import block_rows
 VECTORS_SHARE = 0.6
 """Float32 vectors are cached beside codes when those of the whole table fit in this share."""
 
-SHELF_SHARE = 0.5
+SHELF_SHARE = 0.8
 """Partitions are held all at once when what a search probes of them is likely to fit in this."""
 
 FILLED_A_SEARCH = 8

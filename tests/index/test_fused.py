@@ -111,8 +111,11 @@ def test_products_are_exact(dims: int, rows: int, seed: int, extreme: bool) -> N
     query = np.zeros((2, -(-dims // fused.STEP) * fused.STEP), np.int8)
     query[0, :dims] = np.abs(codes[0]) if extreme else random.integers(-127, 128, dims)
     query[1] = np.abs(query[0])
+    columns = np.zeros(fused.FIELDS, np.int64)
+    columns[[fused.CODES, fused.ROWS]] = codes.ctypes.data, rows
+    excess = fused.RAISED * int(query[0].sum(dtype=np.int64))
     dots = np.empty(fused.TILE, np.int32)
-    fused.multiply(codes.ctypes.data, 0, rows, rows, dims, query, dots)
+    fused.multiply(columns, 0, rows, dims, query, excess, dots)
     expected = codes.astype(np.int64) @ query[0, :dims].astype(np.int64)
     assert dots[:rows].tolist() == expected.tolist()
 
