@@ -6,12 +6,13 @@
 
 Statements take many rows each. A statement a row would take the interpreter's
 lock back a row, and beside a busy thread that stalls a commit for 100 to 300 ms.
-For the same reason a block of vectors is read as one value: SQLite joins the
+For the same reason what is read of many rows comes as one value: SQLite joins the
 BLOBs itself, without the lock, about 1.5 times as fast as row by row, and twice
-beside a busy thread. What is read is checked against the CRCs of its vectors:
-a damaged vector never counts as a far one.
+beside a busy thread; keys and payloads come as JSON. What is read is checked
+against the CRCs of its vectors: a damaged vector never counts as a far one.
 """
 
+import json
 import sqlite3
 import zlib
 from collections.abc import Iterator, Sequence
@@ -203,37 +204,51 @@ class StoredRow(NamedTuple):
     vector: bytes
 
 
+_FETCHED = (
+    "SELECT json_group_array(json_array(CAST(vid AS INTEGER), CAST(key AS {key}), "
+    "CAST(payload AS TEXT), CAST(vector_crc AS INTEGER), CAST(crc AS INTEGER))), "
+    "CAST(group_concat(vector, '') AS BLOB) FROM "
+)
+"""All but the vectors as JSON; the casts are for damaged files, since JSON can not hold BLOBs."""
+
+
 def fetch(
     connection: sqlite3.Connection, table: TableRow, vids: Sequence[int]
 ) -> dict[int, StoredRow]:
     """These versions; CorruptError when one is missing or is not as it was written."""
     found: dict[int, StoredRow] = {}
     for some in parts(vids, KEYS_A_STATEMENT):
-        stored = connection.execute(
-            f"SELECT vid, key, payload, vector, vector_crc, crc FROM rows_{table.id:d} "
-            f"WHERE vid IN ({_marks(len(some))})",
-            some,
-        ).fetchall()
-        for vid, key, payload, vector, vector_crc, crc in stored:
-            if not _whole(key, payload, vector, vector_crc, crc):
-                raise CorruptError(
-                    f"table {table.name!r}: the row with key {key!r} does not match its checksum"
-                )
-            found[vid] = StoredRow(key, payload, vector)
+        found.update(_fetched(connection, table, some))
     for vid in vids:
         if vid not in found:
             raise CorruptError(f"table {table.name!r}: row version {vid} is missing")
     return found
 
 
-def _whole(key: object, payload: object, vector: object, vector_crc: object, crc: object) -> bool:
-    """Whether the values are of the types a row has, and have its checksums."""
-    if not isinstance(key, int | str) or not isinstance(vector, bytes):
-        return False
-    if payload is not None and not isinstance(payload, str):
-        return False
+def _fetched(
+    connection: sqlite3.Connection, table: TableRow, vids: Sequence[int]
+) -> Iterator[tuple[int, StoredRow]]:
+    columns = _FETCHED.format(key="INTEGER" if table.key_type == "int" else "TEXT")
+    text, raw = connection.execute(
+        f"{columns} rows_{table.id:d} WHERE vid IN ({_marks(len(vids))})", vids
+    ).fetchone()
+    stored, size, start = json.loads(text), 4 * table.dim, 0
+    for vid, key, payload, vector_crc, crc in stored:
+        vector = (raw or b"")[start : start + size]
+        start += size
+        if not _whole(key, payload, vector, vector_crc, crc):
+            raise CorruptError(
+                f"table {table.name!r}: the row with key {key!r} does not match its checksum"
+            )
+        yield vid, StoredRow(key, payload, vector)
+
+
+def _whole(key: object, payload: str | None, vector: bytes, vector_crc: int, crc: int) -> bool:
+    """Whether the values have their checksums; the key is of a type that a row may have."""
     found = zlib.crc32(vector)
-    return found == vector_crc and row_crc(key, payload, found) == crc
+    if found != vector_crc or not isinstance(key, int | str):
+        return False
+    return row_crc(key, payload, found) == crc
 
 
 @dataclass(frozen=True)
