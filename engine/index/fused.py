@@ -26,11 +26,27 @@ from typing import Any, Final
 import numpy as np
 from numba import carray, njit
 
+from . import native
+from .native import (
+    BOUND,
+    ERROR,
+    EXCESS,
+    FLOOR,
+    LENGTH,
+    NORM,
+    NUMBERS,
+    OFFSET,
+    ROUNDING,
+    SLACK_OF,
+    STEP,
+    STEP_OF,
+    TILE,
+)
 from .shelf import CENTROID, CODES, ERRORS, FIELDS, ROWS, SQUARES, STEPS, VECTORS, VIDS
 from .simd import (
     RAISED,
-    STEP,
     bytes_at,
+    counts_at,
     dot,
     doubles_at,
     floats_at,
@@ -43,28 +59,20 @@ AHEAD: Final = 2048
 """Bytes that are fetched ahead of the row that is multiplied."""
 
 LINE: Final = 64
-TILE: Final = 128
-"""Rows multiplied before they are compared."""
-
 TOGETHER_BYTES: Final = 1 << 17
 """Codes scanned for one query before the next, which finds them in the processor's cache."""
 
 GROUP: Final = 32
 """Rows of a tile that are passed over together where none may be near."""
 
-BOUND, STEP_OF, LENGTH, ERROR, SLACK_OF, OFFSET, FLOOR, NORM, ROUNDING, EXCESS = range(10)
-"""What is known of the query and a partition: `begin`, `asked`."""
-
-NUMBERS: Final = 10
-
 STEPS_MAX: Final = 127.0
 WIDENED: Final = 1 + 2.0**-30
 SLACK: Final = 2.0**-22
 CENTROID_SLACK: Final = 2.0**-40
 
-compiled = njit(nogil=True, cache=True)
-inlined = njit(nogil=True, cache=True, forceinline=True)
-summing = njit(nogil=True, cache=True, fastmath={"reassoc", "contract"})
+compiled = njit(nogil=True, cache=True, error_model="numpy")
+inlined = njit(nogil=True, cache=True, error_model="numpy", forceinline=True)
+summing = njit(nogil=True, cache=True, error_model="numpy", fastmath={"reassoc", "contract"})
 
 
 @summing
@@ -285,12 +293,12 @@ def collected(
 
 @compiled
 def begin(
-    is_dot: bool, direction: Any, rounding: float, residual: Any, query: Any, numbers: Any
+    is_dot: bool, direction: Any, origin: Any, residual: Any, query: Any, numbers: Any
 ) -> None:
-    """What is known of a query (d,) before the first partition."""
-    numbers[NORM], numbers[ROUNDING] = np.sqrt(product(direction, direction)), rounding
+    """What is known of a query (d,) before the first partition; origin: zeros (d,)."""
+    numbers[NORM] = np.sqrt(product(direction, direction))
     if is_dot:
-        asked(False, direction, np.zeros(len(direction)), residual, query, numbers)
+        asked(False, direction, origin, residual, query, numbers)
 
 
 @compiled
@@ -382,47 +390,49 @@ def scan_partition(
 
 
 @compiled
-def scan(
-    is_dot: bool,
-    table: Any,
-    asking: Any,
-    directions: Any,
-    rounding: float,
-    alive: Any,
-    heaps: Any,
-    found: tuple[Any, Any, Any],
-    counts: Any,
-) -> int:
-    """Rows whose brackets reach into the nearest k of queries (q, d) float64.
+def scan(arguments: int) -> int:
+    """See `native`: of the arguments the first 10 and the next 15 are for it.
 
-    table: int64 (nlist, FIELDS); asking: int64 (m, 2), a partition and a query that probes it, in
-    order; those of one partition that follow each other are scanned together; rounding: what it
-    adds to the error of a query; alive: the first vid the snapshot does not see, its LSN, the end
-    LSN by vid, (0,) when none has ended; heaps: float64 (q, k), all infinite, and then the k
-    smallest upper ends.
-
-    found: lower ends, places and vids, each (q, room), of which those are given back first, flat,
-    query after query, where place = partition << 32 | row; counts: int64 (q, 2) of zeros, rows
-    found and rows there were.  Ends are of |x - q|, or of -x.q under dot.  Returns how many are
-    found in all, -1 if there are too many.
+    What is found is given back first, flat, query after query, where place = partition << 32 | row.
+    Returns how many are found in all, -1 if there are too many.
     """
-    q, dims = directions.shape
-    queries = np.zeros((q, 2, (dims + STEP - 1) // STEP * STEP), np.int8)
-    residuals, numbers = np.empty((q, dims)), np.zeros((q, NUMBERS))
+    given = integers_at(arguments)
+    is_dot, q, dims, room = (
+        given[native.IS_DOT] != 0,
+        given[native.COUNT],
+        given[native.DIMS],
+        given[native.ROOM],
+    )
+    table = carray(integers_at(given[native.TABLE_AT]), (given[native.NLIST], FIELDS))
+    asking = carray(integers_at(given[native.ASKING_AT]), (given[native.PAIRS], 2))
+    directions = carray(doubles_at(given[native.DIRECTIONS_AT]), (q, dims))
+    ended = carray(integers_at(given[native.ENDED_AT]), given[native.ENDED])
+    alive = given[native.HIGH], given[native.LSN], ended
+    heaps = carray(doubles_at(given[native.HEAPS_AT]), (q, given[native.NEAREST]))
+    counts = carray(integers_at(given[native.COUNTS_AT]), (q, 2))
+    lower = carray(doubles_at(given[native.LOWER_AT]), (q, room))
+    place = carray(integers_at(given[native.PLACE_AT]), (q, room))
+    found = lower, place, carray(integers_at(given[native.VID_AT]), (q, room))
+    origin = carray(doubles_at(given[native.ORIGIN_AT]), dims)
+    residuals = carray(doubles_at(given[native.RESIDUALS_AT]), (q, dims))
+    numbers = carray(doubles_at(given[native.NUMBERS_AT]), (q, NUMBERS))
+    dots, excess = (
+        carray(counts_at(given[native.DOTS_AT]), TILE),
+        carray(doubles_at(given[native.EXCESS_AT]), TILE),
+    )
+    queries = carray(bytes_at(given[native.CODES_AT]), (q, 2, (dims + STEP - 1) // STEP * STEP))
     for query in range(q):
         mine = residuals[query], queries[query], numbers[query]
-        begin(is_dot, directions[query], rounding, *mine)
-    scratch = np.empty(TILE, np.int32), np.empty(TILE)
+        begin(is_dot, directions[query], origin, *mine)
     start = 0
     while start < len(asking):
         until = start + 1
         while until < len(asking) and asking[until, 0] == asking[start, 0]:
             until += 1
-        some = asking[start:until]
         if not scan_partition(
             is_dot,
             table,
-            some,
+            asking[start:until],
             directions,
             queries,
             residuals,
@@ -431,18 +441,25 @@ def scan(
             heaps,
             found,
             counts,
-            scratch,
+            (dots, excess),
         ):
             return -1
         start = until
-    return gathered(found, heaps, counts)
+    lowers, places = (
+        carray(doubles_at(given[native.LOWER_AT]), q * room),
+        integers_at(given[native.PLACE_AT]),
+    )
+    vids = carray(integers_at(given[native.VID_AT]), q * room)
+    return gathered(lowers, carray(places, q * room), vids, heaps, counts)
 
 
 @compiled
-def gathered(found: tuple[Any, Any, Any], heaps: Any, counts: Any) -> int:
-    """Move what is left of each query to the front, query after query; how many that are."""
-    room = found[0].shape[1]
-    lower, place, vid = found[0].reshape(-1), found[1].reshape(-1), found[2].reshape(-1)
+def gathered(lower: Any, place: Any, vid: Any, heaps: Any, counts: Any) -> int:
+    """Move what is left of each query to the front, query after query; how many that are.
+
+    lower, place, vid: flat, (q times the room of one,).
+    """
+    room = len(lower) // len(counts)
     total = 0
     for query in range(len(counts)):
         start = query * room
@@ -457,29 +474,20 @@ def gathered(found: tuple[Any, Any, Any], heaps: Any, counts: Any) -> int:
 
 
 @compiled
-def gather(table: Any, places: Any, out: Any, unread: Any) -> bool:
-    """Write the vectors of rows at places (m,) to out (m, d), and which have none to unread (m,).
-
-    Whether there are any that have none.
-    """
-    dims, lacks = out.shape[1], False
-    for at in range(len(places)):
+def gather(arguments: int) -> int:
+    """See `native`; whether there are any rows that have no vectors."""
+    given = integers_at(arguments)
+    count, dims = given[native.COUNT], given[native.DIMS]
+    table = carray(integers_at(given[native.TABLE_AT]), (given[native.NLIST], FIELDS))
+    places, out = integers_at(given[native.PLACES_AT]), floats_at(given[native.OUT_AT])
+    unread, lacks = bytes_at(given[native.UNREAD_AT]), 0
+    for at in range(count):
         columns = table[places[at] >> 32]
         unread[at] = columns[VECTORS] == 0
-        lacks |= unread[at]
-        if not unread[at]:
+        lacks |= columns[VECTORS] == 0
+        if columns[VECTORS] != 0:
             start = (places[at] & 0xFFFFFFFF) * dims
             vectors = floats_at(columns[VECTORS])
             for value in range(dims):
-                out[at, value] = vectors[start + value]
+                out[at * dims + value] = vectors[start + value]
     return lacks
-
-
-def warm() -> None:
-    """Compile the scan for the types it is called with, or load it from numba's cache."""
-    table, asking = np.zeros((1, FIELDS), np.int64), np.zeros((1, 2), np.int64)
-    alive = (1, 0, np.empty(0, np.int64))
-    found = np.empty((1, 1)), np.empty((1, 1), np.int64), np.empty((1, 1), np.int64)
-    counts, heaps = np.zeros((1, 2), np.int64), np.full((1, 1), np.inf)
-    scan(False, table, asking, np.zeros((1, 1)), 0.0, alive, heaps, found, counts)
-    gather(table, np.zeros(1, np.int64), np.empty((1, 1), np.float32), np.empty(1, np.bool_))

@@ -25,8 +25,7 @@ from numba import njit, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-STEP: Final = 64
-"""Codes multiplied at a time; queries are padded with zeros to a multiple."""
+from .native import STEP
 
 I8, I16, I32, I64 = (ir.IntType(bits) for bits in (8, 16, 32, 64))
 CODES, PAIRS, SUMS = ir.VectorType(I8, 32), ir.VectorType(I16, 16), ir.VectorType(I32, 8)
@@ -50,6 +49,7 @@ bytes_at: Final = _pointer_to(types.int8)
 floats_at: Final = _pointer_to(types.float32)
 doubles_at: Final = _pointer_to(types.float64)
 integers_at: Final = _pointer_to(types.int64)
+counts_at: Final = _pointer_to(types.int32)
 
 
 @intrinsic

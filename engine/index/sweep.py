@@ -6,8 +6,7 @@ partitions go through `chunk` as probes.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from types import ModuleType
-from typing import Final, TypeAlias
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +14,7 @@ from numpy.typing import NDArray
 from .arrays import Doubles, Floats, Indices, Mask, Vids
 from .chunk import Probe
 from .compiled import KERNELS
+from .native import Alive, Native
 from .queries import ROUNDING, Queries
 from .shelf import Shelf
 
@@ -33,9 +33,6 @@ ALONE: Final = 2
 
 UPPER_SLACK: Final = 2.0**-40
 """More than what the way from a rank to an upper end and back can round off."""
-
-Alive: TypeAlias = tuple[int, int, NDArray[np.int64]]
-"""The first vid a snapshot does not see, its LSN, and the end LSN by vid, (0,) if none ended."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +64,7 @@ class Partitions:
 class Swept:
     """What a sweep leaves, query after query: rows whose brackets reach into the nearest k."""
 
-    kernels: ModuleType
+    kernels: Native
     shelf: Shelf
     query: Indices
     lower: Doubles
@@ -85,8 +82,7 @@ class Swept:
 
         Returns which rows are not in memory; None if all of them are.
         """
-        unread = np.empty(len(places), np.bool_)
-        return unread if self.kernels.gather(self.shelf.table, places, out, unread) else None
+        return self.kernels.gather(self.shelf.table, places, out)
 
 
 def swept(partitions: Partitions, queries: Queries, k: int, bounds: Doubles) -> Swept | None:
@@ -99,21 +95,23 @@ def swept(partitions: Partitions, queries: Queries, k: int, bounds: Doubles) -> 
     if kernels is None or partitions.alive is None or k > K_MAX or queries.dims > DIMS_MAX:
         return None
     rounding = (queries.dims + 64) * 2.0**-48 if queries.metric == "cosine" else 0.0
-    heaps = np.repeat(_uppers(queries, bounds)[:, np.newaxis], k, axis=1)
-    room = len(queries), ROOM + 4 * k
-    lower, place, vid = np.empty(room), np.empty(room, np.int64), np.empty(room, np.int64)
-    counts = np.zeros((len(queries), 2), np.int64)
-    total = kernels.scan(
+    left = kernels.scan(
         queries.metric == "dot",
-        *(shelf.table, _asking(ranked), queries.directions, rounding, partitions.alive),
-        *(heaps, (lower, place, vid), counts),
+        shelf.table,
+        _asking(ranked),
+        queries.directions,
+        rounding,
+        partitions.alive,
+        uppers=_uppers(queries, bounds),
+        k=k,
+        room=ROOM + 4 * k,
     )
-    if total < 0:
+    if left is None:
         return None
-    query = np.repeat(np.arange(len(queries)), counts[:, 0])
-    bounds, lowers = _ranks(queries, query, heaps[:, 0], lower.ravel()[:total])
-    vids, places = vid.ravel()[:total], place.ravel()[:total]
-    return Swept(kernels, shelf, query, lowers, vids, places, bounds, counts[:, 1])
+    query = np.repeat(np.arange(len(queries)), left.counts[:, 0])
+    bounds, lowers = _ranks(queries, query, left.bounds, left.lower)
+    scanned = left.counts[:, 1]
+    return Swept(kernels, shelf, query, lowers, left.vid, left.place, bounds, scanned)
 
 
 def _asking(ranked: NDArray[np.int32]) -> NDArray[np.int64]:

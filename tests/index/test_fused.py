@@ -1,7 +1,7 @@
 """The compiled scan: its products are exact, and it finds what the scan without it finds."""
 
+import importlib
 from collections.abc import Iterator
-from types import ModuleType
 
 import numpy as np
 import pytest
@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 
 from centroidb.engine.index import sweep
 from centroidb.engine.index.block import Block
-from centroidb.engine.index.compiled import KERNELS, PAYS_AFTER, Kernels
+from centroidb.engine.index.compiled import KERNELS
 from centroidb.engine.index.distance import Metric, index_space
+from centroidb.engine.index.native import Native
 from centroidb.engine.index.queries import Queries
 from centroidb.engine.index.scan import Found, Scan, search
 from centroidb.engine.index.segment import encode_segment
@@ -26,12 +27,13 @@ pytest.importorskip("numba")
 
 
 @pytest.fixture(scope="module", autouse=True)
-def fused() -> Iterator[ModuleType]:
+def kernels() -> Iterator[Native]:
     """The kernels, loaded for these tests only."""
     loaded = KERNELS.load()
     assert loaded is not None
     yield loaded
     KERNELS._loaded = KERNELS._thread = None
+    KERNELS._asked = False
 
 
 class World:
@@ -102,12 +104,11 @@ def answer(found: Found) -> tuple[list[int], list[float]]:
 @given(st.integers(1, 1100), st.integers(1, 9), st.integers(0, 2**32 - 1), st.booleans())
 def test_products_are_exact(dims: int, rows: int, seed: int, extreme: bool) -> None:
     """Of codes of any number, the largest ones too, also where a step goes past the end."""
-    fused = KERNELS.load()
-    assert fused is not None
     random = np.random.default_rng(seed)
     codes = random.integers(-127, 128, (rows, dims), dtype=np.int8)
     if extreme:
         codes = np.where(codes < 0, -127, 127).astype(np.int8)
+    fused = importlib.import_module("centroidb.engine.index.fused")
     query = np.zeros((2, -(-dims // fused.STEP) * fused.STEP), np.int8)
     query[0, :dims] = np.abs(codes[0]) if extreme else random.integers(-127, 128, dims)
     query[1] = np.abs(query[0])
@@ -203,19 +204,3 @@ def test_excluded_rows_are_left_to_the_chunks() -> None:
     hiding = world.visible.excluding(world.vids[1:2])
     (found,) = world.search(vectors[1:2], 3, hiding)
     assert world.vids[1] not in found.vids
-
-
-def test_kernels_are_loaded_once_they_pay() -> None:
-    """Not for the first rows; and a scan never waits for them."""
-    kernels = Kernels()
-    assert kernels.fused(1) is None
-    assert kernels._thread is None
-    kernels.fused(PAYS_AFTER)
-    assert kernels._thread is not None
-    assert kernels.load() is kernels.fused(1)
-
-
-def test_without_numba_there_are_none(monkeypatch: pytest.MonkeyPatch) -> None:
-    """And nothing fails."""
-    monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
-    assert Kernels().load() is None
