@@ -18,8 +18,9 @@ from centroidb.engine.actors.rebuild.catch_up import CatchUp, Position
 from centroidb.engine.actors.rebuild.takeover import Takeover
 from centroidb.engine.actors.state import State
 from centroidb.txn import group
-from centroidb.txn.commit import CommitWriter, Ended, Progress
+from centroidb.txn.commit import CommitWriter
 from centroidb.txn.deaths import Visibility
+from centroidb.txn.progress import Ended, Progress
 from centroidb.wal import catalog, connection, meta, rows
 from centroidb.wal.types import Lsn
 
@@ -178,8 +179,8 @@ def refusals_take_numbers() -> AbstractContextManager[object]:
     """A commit that is refused takes its LSN with it."""
     write_one = group._write_one
 
-    def write(writer: sqlite3.Connection, before: Progress, request: Any) -> Any:
-        progress, answer = write_one(writer, before, request)
+    def write(writer: sqlite3.Connection, before: Progress, request: Any, *, first: bool) -> Any:
+        progress, answer = write_one(writer, before, request, first=first)
         if isinstance(answer, Exception):
             heads = replace(progress.heads, lsn=Lsn(progress.heads.lsn + 1))
             progress = replace(progress, heads=heads)

@@ -15,52 +15,23 @@ import json
 import sqlite3
 import time
 from dataclasses import dataclass, field, replace
-from types import MappingProxyType
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ..wal import catalog, log, rows
 from ..wal.catalog import TableRow
-from ..wal.checksum import RowSum, vid_range
-from ..wal.errors import DuplicateKeyError, NotFoundError
-from ..wal.log import Kind, Record
+from ..wal.errors import NotFoundError
+from ..wal.log import Record
 from ..wal.rows import Rows, Versions
 from ..wal.types import Key, Lsn, TableId, Vid
+from .changes import Change, record
 from .errors import ConflictError
 from .head import Heads
-from .writes import CommitRequest, Ddl, Outcome, PayloadWrite, ReadSet, Write
+from .progress import Progress
+from .puts import Replaced, refuse_replaced
+from .writes import CommitRequest, Ddl, Outcome, PayloadWrite, Put, ReadSet, Write
 
 _NO_VIDS = np.empty(0, np.int64)
-
-
-@dataclass(frozen=True)
-class Born:
-    """Rows that a commit added to a table."""
-
-    lsn: Lsn
-    table: TableId
-    first_vid: Vid
-    rows: Rows
-
-
-@dataclass(frozen=True)
-class Ended:
-    """Versions that a commit ended. vids: int64 ascending."""
-
-    lsn: Lsn
-    table: TableId
-    vids: NDArray[np.int64]
-
-
-@dataclass(frozen=True)
-class Progress:
-    """Where a group stands: provisional until its COMMIT, so an old one is a way back."""
-
-    heads: Heads
-    last_crc: int
-    born: tuple[Born, ...] = ()
-    ended: tuple[Ended, ...] = ()
 
 
 @dataclass
@@ -90,8 +61,9 @@ class CommitWriter:
                 self._write_rows(self._with_vectors(operation))
             else:
                 self._change_catalog(operation)
-        self._remember()
-        self.progress = replace(self.progress, heads=Heads(self.lsn, self.progress.heads.tables))
+        if self.request.idempotency_key is not None:
+            self._remember()
+        self.progress = self.progress.at(self.lsn)
         return replace(self.outcome, lsn=self.progress.heads.lsn)
 
     def _head(self, table: TableId) -> TableRow:
@@ -101,11 +73,6 @@ class CommitWriter:
         if self.request.since is not None:
             raise ConflictError(f"table {table} was dropped after the transaction's snapshot")
         raise NotFoundError(f"table {table} was dropped")
-
-    def _put_head(self, head: TableRow) -> None:
-        tables = {**self.progress.heads.tables, head.id: head}
-        heads = Heads(self.progress.heads.lsn, MappingProxyType(tables))
-        self.progress = replace(self.progress, heads=heads)
 
     def _refuse_changed_reads(self, table: TableId, read: ReadSet) -> None:
         head = self._head(table)
@@ -151,81 +118,32 @@ class CommitWriter:
         new = write.rows
         replaced = self._put(head, new, write) if new is not None else []
         deleted = rows.live_versions(self.connection, head.id, write.deletes)
-        ended = Versions.of([(vid, crc) for vid, crc, _ in (*replaced, *deleted)])
+        gone = [each[:2] for each in replaced] + [each[:2] for each in deleted]
+        ended = Versions.of(gone)
         rows.end(self.connection, head.id, ended.vids, self.lsn)
         if new is not None:
             rows.make_live(self.connection, head.id, head.next_vid, len(new))
         rows.remove_live(self.connection, head.id, [key for _, _, key in deleted])
-        self._count(head, new, ended, len(replaced), len(deleted))
+        change = Change(self.lsn, self.seq, head.next_vid, new, ended)
+        self.seq += 1
+        self.progress = record(self.connection, self.progress, head, [change])
+        self._count(change.count, len(replaced), len(deleted))
 
-    def _put(self, head: TableRow, new: Rows, write: Write) -> list[tuple[int, int, Key]]:
-        rows.insert(self.connection, head.id, head.next_vid, self.lsn, new)
+    def _put(self, head: TableRow, new: Rows, write: Write) -> list[Replaced]:
+        rows.insert(self.connection, head.id, head.next_vid, [(self.lsn, new)])
         replaced = rows.replaced_by(self.connection, head.id, head.next_vid, len(new))
-        if replaced and write.if_present == "refuse":
-            raise DuplicateKeyError(
-                f"table {head.name!r}: key {replaced[0][2]!r} is there already (insert); "
-                "use upsert to replace it"
-            )
+        if replaced:
+            put = Put(head.id, new, write.if_present == "refuse")
+            refuse_replaced(head, [put], {0: replaced})
         return replaced
 
-    def _count(
-        self, head: TableRow, new: Rows | None, ended: Versions, replaced: int, deleted: int
-    ) -> None:
-        """Bring counters, sum and log up to date with one table's changes."""
-        n = len(new) if new is not None else 0
-        crcs = new.crcs if new is not None else np.empty(0, np.uint32)
-        row_sum = head.sum - RowSum.of(ended.vids, ended.crcs)
-        row_sum += RowSum.of(vid_range(head.next_vid, n), crcs)
-        changed = replace(
-            head,
-            next_vid=Vid(head.next_vid + n),
-            live=head.live + n - len(ended.vids),
-            sum=row_sum,
-            changed_lsn=self.lsn if n or len(ended.vids) else head.changed_lsn,
-        )
-        catalog.update_table(
-            self.connection,
-            head.id,
-            next_vid=changed.next_vid,
-            live=changed.live,
-            row_sum=changed.sum,
-            changed_lsn=changed.changed_lsn,
-        )
-        self._log("rows", head.id, head.next_vid, n, crcs, ended.vids)
-        self._note(head, new, ended)
-        self._put_head(changed)
+    def _count(self, new: int, replaced: int, deleted: int) -> None:
         self.outcome = replace(
             self.outcome,
-            inserted=self.outcome.inserted + n - replaced,
+            inserted=self.outcome.inserted + new - replaced,
             updated=self.outcome.updated + replaced,
             deleted=self.outcome.deleted + deleted,
         )
-
-    def _note(self, head: TableRow, new: Rows | None, ended: Versions) -> None:
-        """Keep what memory must learn when the group is published."""
-        born, gone = self.progress.born, self.progress.ended
-        if new is not None:
-            born = (*born, Born(self.lsn, head.id, head.next_vid, new))
-        if len(ended.vids):
-            gone = (*gone, Ended(self.lsn, head.id, ended.vids))
-        self.progress = replace(self.progress, born=born, ended=gone)
-
-    def _log(
-        self,
-        kind: Kind,
-        table: TableId,
-        first_vid: Vid,
-        count: int,
-        crcs: NDArray[np.uint32],
-        ended: NDArray[np.int64],
-    ) -> None:
-        rows_crc = log.crc_of_crcs(crcs)
-        record = Record(
-            self.lsn, self.seq, table, kind, first_vid, count, rows_crc, time.time_ns(), ended
-        )
-        crc = log.append(self.connection, record, self.progress.last_crc)
-        self.progress = replace(self.progress, last_crc=crc)
-        self.seq += 1
 
     def _change_catalog(self, ddl: Ddl) -> None:
         if ddl.table is not None:
@@ -233,9 +151,13 @@ class CommitWriter:
         made = ddl.change(self.connection, self.lsn)
         self.outcome = replace(self.outcome, made=made)
         table = made if ddl.table is None else ddl.table
-        self._log(ddl.kind, TableId(table), Vid(0), 0, np.empty(0, np.uint32), _NO_VIDS)
+        entry = Record(
+            self.lsn, self.seq, TableId(table), ddl.kind, Vid(0), 0, 0, time.time_ns(), _NO_VIDS
+        )
+        self.seq += 1
         heads = Heads.of(self.progress.heads.lsn, catalog.read_tables(self.connection))
-        self.progress = replace(self.progress, heads=heads)
+        crc = log.append(self.connection, [entry], self.progress.last_crc)
+        self.progress = replace(self.progress, heads=heads, last_crc=crc)
 
     def _remember(self) -> None:
         counts = {name: getattr(self.outcome, name) for name in ("inserted", "updated", "deleted")}

@@ -32,6 +32,15 @@ class Write:
 
 
 @dataclass(frozen=True)
+class Put:
+    """A write that is nothing but rows, which must not be there if `refuses`."""
+
+    table: TableId
+    rows: Rows
+    refuses: bool
+
+
+@dataclass(frozen=True)
 class PayloadWrite:
     """New payloads for rows that are there; their vectors stay. NotFoundError if one is not."""
 
@@ -77,6 +86,16 @@ class CommitRequest:
     reads: Mapping[TableId, ReadSet] = field(default_factory=dict)
     idempotency_key: str | None = None
     nbytes: int = 0
+
+    @property
+    def put(self) -> Put | None:
+        """What it does, if that is to put rows into one table, whatever others do."""
+        if len(self.operations) != 1 or self.since is not None or self.idempotency_key is not None:
+            return None
+        (only,) = self.operations
+        if not isinstance(only, Write) or only.rows is None or only.deletes:
+            return None
+        return Put(only.table, only.rows, only.if_present == "refuse")
 
     def new_rows(self, table: TableId) -> int:
         """How many row versions it adds to a table."""

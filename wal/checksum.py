@@ -33,6 +33,8 @@ Crcs = NDArray[np.uint32]
 
 JOINED_MAX = 256
 """Vectors checked by one call. A power of two."""
+ONE_BY_ONE = 16
+"""So few rows are summed one by one: numpy would take longer."""
 _CRC_BITS = 32
 _CRC_BYTES = 4
 _HALF_BYTES = 8
@@ -132,6 +134,17 @@ def blobs_crc(*blobs: bytes, start: int = 0) -> int:
     return crc
 
 
+def _hash(vid: int, crc: int, seed: int) -> int:
+    """One half of the hash of a row."""
+    return _mixed(_mixed((vid + seed) & _MASK) ^ (crc * seed & _MASK))
+
+
+def _mixed(value: int) -> int:
+    value = (value ^ (value >> 30)) * 0xBF58476D1CE4E5B9 & _MASK
+    value = (value ^ (value >> 27)) * 0x94D049BB133111EB & _MASK
+    return value ^ (value >> 31)
+
+
 def _mix(values: NDArray[np.uint64]) -> NDArray[np.uint64]:
     values = (values ^ (values >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     values = (values ^ (values >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
@@ -148,6 +161,10 @@ class RowSum:
     @classmethod
     def of(cls, vids: NDArray[np.int64], crcs: NDArray[np.uint32 | np.int64]) -> "RowSum":
         """The sum of `hash(vid, crc)`. vids: int64 (n,), crcs: uint32 (n,)."""
+        if len(vids) <= ONE_BY_ONE:
+            pairs = list(zip(vids.tolist(), crcs.tolist(), strict=True))
+            low, high = (sum(_hash(vid, crc, seed) for vid, crc in pairs) for seed in _SEEDS)
+            return cls(low & _MASK, high & _MASK)
         halves = []
         for seed in _SEEDS:
             mixed = _mix(vids.astype(np.uint64) + np.uint64(seed))

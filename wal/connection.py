@@ -77,6 +77,7 @@ def make_writer(connection: sqlite3.Connection, durability: Durability) -> None:
         connection.execute("PRAGMA wal_autocheckpoint = 0").fetchall()
         connection.execute(f"PRAGMA journal_size_limit = {_WAL_BYTES_KEPT}").fetchall()
         connection.execute("PRAGMA secure_delete = OFF").fetchall()
+        connection.execute("PRAGMA temp_store = MEMORY")  # a savepoint's pages: a group at most
         if sys.platform == "darwin":  # fsync does not reach the platter there
             connection.execute("PRAGMA fullfsync = 1")
             connection.execute("PRAGMA checkpoint_fullfsync = 1")

@@ -16,9 +16,9 @@ Truncation moves the anchor: the position and the crc of the last record gone.
 import sqlite3
 import struct
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -80,24 +80,16 @@ class Record:
         return zlib.crc32(pack_vids(self.ended), crc)
 
 
-def append(connection: sqlite3.Connection, record: Record, previous_crc: int) -> int:
-    """Write `record` and return its crc, which the next record is chained to."""
-    crc = record.chained(previous_crc)
-    connection.execute(
-        f"INSERT INTO wal ({_COLUMNS}) VALUES (?,?,?,?,?,?,?,?,?,?)",
-        (
-            record.lsn,
-            record.seq,
-            record.table,
-            record.kind,
-            record.first_vid,
-            record.count,
-            record.rows_crc,
-            record.time_ns,
-            crc,
-            pack_vids(record.ended),
-        ),
-    )
+def append(connection: sqlite3.Connection, records: Sequence[Record], previous_crc: int) -> int:
+    """Write records and return the crc of the last, which the next record is chained to."""
+    crc = previous_crc
+    values: list[Any] = []
+    for record in records:
+        crc = record.chained(crc)
+        values += [record.lsn, record.seq, record.table, record.kind, record.first_vid]
+        values += [record.count, record.rows_crc, record.time_ns, crc, pack_vids(record.ended)]
+    tuples = ",".join(["(?,?,?,?,?,?,?,?,?,?)"] * len(records))
+    connection.execute(f"INSERT INTO wal ({_COLUMNS}) VALUES {tuples}", values)
     return crc
 
 

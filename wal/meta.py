@@ -31,6 +31,14 @@ def put(connection: sqlite3.Connection, key: str, value: Value) -> None:
     connection.execute("INSERT OR REPLACE INTO meta (key, value) VALUES (?, ?)", (key, value))
 
 
+def put_positions(connection: sqlite3.Connection, next_lsn: int, last_crc: int) -> None:
+    """Set where the log ends."""
+    connection.execute(
+        "INSERT OR REPLACE INTO meta (key, value) VALUES ('next_lsn', ?), ('last_crc', ?)",
+        (next_lsn, last_crc),
+    )
+
+
 def initialise(connection: sqlite3.Connection) -> None:
     """The values of an empty file."""
     for key in ("next_lsn", "anchor_lsn", "anchor_crc", "last_crc", "clean"):

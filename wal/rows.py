@@ -34,7 +34,7 @@ ROWS_A_STATEMENT = 128
 KEYS_A_STATEMENT = 1_024
 DEATHS_A_READ = 1 << 20
 VERSIONS_A_READ = 1 << 16
-_FIELDS = 5
+_FIELDS = 7
 DIMS_MAX = (1 << 28) // 4
 """A row is no longer than SQLite may read (`connection`)."""
 
@@ -44,7 +44,8 @@ class Rows:
     """New row versions, ready to be written.
 
     keys: n distinct keys; payloads: JSON text or None; vectors: float32 (n, d), C-contiguous;
-    crcs: uint32 (n,); values: the parameters of the INSERT, flat, five a row.
+    crcs: uint32 (n,); values: the parameters of the INSERT, flat, seven a row: vid and LSN, which
+    only the writer knows, and what he is given.
     """
 
     keys: Sequence[Key]
@@ -61,11 +62,18 @@ class Rows:
         vectors = np.ascontiguousarray(vectors, dtype="<f4")
         sums = vector_crcs_of(vectors)
         crcs = row_crcs(keys, payloads, sums)
-        columns = zip(keys, crcs.tolist(), sums.tolist(), payloads, row_views(vectors), strict=True)
-        return cls(keys, payloads, vectors, crcs, [value for row in columns for value in row])
+        values: list[Any] = [None] * (_FIELDS * len(crcs))
+        values[2::_FIELDS], values[3::_FIELDS] = keys, crcs.tolist()
+        values[4::_FIELDS], values[5::_FIELDS] = sums.tolist(), payloads
+        values[6::_FIELDS] = row_views(vectors)
+        return cls(keys, payloads, vectors, crcs, values)
 
     def __len__(self) -> int:
         return len(self.keys)
+
+
+Commit = tuple[Lsn, Rows]
+"""The rows that become visible at an LSN."""
 
 
 @dataclass(frozen=True)
@@ -91,31 +99,47 @@ def parts(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
 
 
 def insert(
-    connection: sqlite3.Connection, table: TableId, first_vid: Vid, lsn: Lsn, rows: Rows
+    connection: sqlite3.Connection, table: TableId, first_vid: Vid, commits: Sequence[Commit]
 ) -> None:
     """Write new versions with the vids `first_vid`, `first_vid` + 1, ..."""
-    offset = 0
-    for values in parts(rows.values, _FIELDS * ROWS_A_STATEMENT):
-        n = len(values) // _FIELDS
-        tuples = ",".join(f"({row},?,?,?,?,?)" for row in range(n))
+    values: list[Any] = []
+    lsns: list[Lsn] = []
+    for lsn, rows in commits:
+        values += rows.values
+        lsns += [lsn] * len(rows)
+    values[::_FIELDS] = range(first_vid, first_vid + len(lsns))
+    values[1::_FIELDS] = lsns
+    for some in parts(values, _FIELDS * ROWS_A_STATEMENT):
+        tuples = ",".join(["(?,?,?,?,?,?,?)"] * (len(some) // _FIELDS))
         connection.execute(
             f"INSERT INTO rows_{table:d} (vid, lsn, key, crc, vector_crc, payload, vector) "
-            "SELECT ?1 + column1, ?2, column2, column3, column4, column5, column6 "
-            f"FROM (VALUES {tuples})",
-            [first_vid + offset, lsn, *values],
+            f"VALUES {tuples}",
+            some,
         )
-        offset += n
 
 
 def replaced_by(
     connection: sqlite3.Connection, table: TableId, first_vid: Vid, count: int
-) -> list[tuple[int, int, Key]]:
-    """(vid, crc, key) of the live versions whose keys the new run writes again."""
+) -> list[tuple[int, int, Key, int]]:
+    """(vid, crc, key, new vid) of the live versions whose keys the new run writes again."""
     return connection.execute(
-        f"SELECT l.vid, o.crc, r.key FROM rows_{table:d} r JOIN live_{table:d} l ON l.key = r.key "
+        "SELECT l.vid, o.crc, r.key, r.vid "
+        f"FROM rows_{table:d} r JOIN live_{table:d} l ON l.key = r.key "
         f"JOIN rows_{table:d} o ON o.vid = l.vid WHERE r.vid >= ? AND r.vid < ?",
         (first_vid, first_vid + count),
     ).fetchall()
+
+
+def end_replaced(
+    connection: sqlite3.Connection, table: TableId, first_vid: Vid, count: int
+) -> None:
+    """Record that each of those ended at the LSN of the version that replaces it."""
+    connection.execute(
+        f"INSERT INTO dead_{table:d} (vid, key, end_lsn) SELECT l.vid, l.key, r.lsn "
+        f"FROM rows_{table:d} r JOIN live_{table:d} l ON l.key = r.key "
+        "WHERE r.vid >= ? AND r.vid < ?",
+        (first_vid, first_vid + count),
+    )
 
 
 def make_live(connection: sqlite3.Connection, table: TableId, first_vid: Vid, count: int) -> None:

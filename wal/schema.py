@@ -28,7 +28,7 @@ PAGE_SIZE_BYTES = 16_384
 _KEY_COLUMN = {"int": "INTEGER", "str": "TEXT"}
 
 _FORMAT_1 = """
-CREATE TABLE meta (key TEXT PRIMARY KEY, value ANY) STRICT;
+CREATE TABLE meta (key TEXT PRIMARY KEY, value ANY) STRICT, WITHOUT ROWID;
 
 CREATE TABLE tables (
     id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT NOT NULL, dim INTEGER NOT NULL,
@@ -41,12 +41,12 @@ CREATE TABLE wal (
     lsn INTEGER NOT NULL, seq INTEGER NOT NULL, table_id INTEGER NOT NULL, kind TEXT NOT NULL,
     first_vid INTEGER NOT NULL, count INTEGER NOT NULL, rows_crc INTEGER NOT NULL,
     time_ns INTEGER NOT NULL, crc INTEGER NOT NULL, ended BLOB NOT NULL,
-    PRIMARY KEY (lsn, seq)) STRICT;
+    PRIMARY KEY (lsn, seq)) STRICT, WITHOUT ROWID;
 
 CREATE TABLE commits (
-    lsn INTEGER PRIMARY KEY, time_ns INTEGER NOT NULL, idempotency_key TEXT,
+    lsn INTEGER PRIMARY KEY, time_ns INTEGER NOT NULL, idempotency_key TEXT NOT NULL,
     outcome TEXT NOT NULL) STRICT;
-CREATE UNIQUE INDEX commits_key ON commits (idempotency_key) WHERE idempotency_key IS NOT NULL;
+CREATE UNIQUE INDEX commits_key ON commits (idempotency_key);
 
 CREATE TABLE indexes (
     id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT NOT NULL, table_id INTEGER NOT NULL,

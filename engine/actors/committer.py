@@ -30,9 +30,9 @@ from typing import Any, TypeVar
 
 import trio
 
-from ...txn.commit import Progress
 from ...txn.errors import SnapshotTooOldError
 from ...txn.group import GroupResult, commit, roll_back, write_group
+from ...txn.progress import Progress
 from ...txn.writes import CommitRequest, Outcome
 from ...wal.blocking import run_blocking
 from ...wal.errors import (

@@ -13,9 +13,9 @@ import numpy as np
 import trio
 from numpy.typing import NDArray
 
-from ...txn.commit import Progress
 from ...txn.deaths import Deaths, Visibility
 from ...txn.head import Heads
+from ...txn.progress import Progress
 from ...txn.snapshot import Snapshot, SnapshotRegistry
 from ...wal.blocking import WORKER_THREADS
 from ...wal.catalog import TableRow

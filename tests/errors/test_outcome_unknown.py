@@ -150,16 +150,16 @@ async def test_a_failed_chore_stops_the_writes(tmp_path: Path) -> None:
         assert (await db.check()).errors == ()
 
 
-@pytest.mark.parametrize("at", [ROWS, "INSERT INTO wal", "SAVEPOINT", "INSERT INTO commits"])
+@pytest.mark.parametrize("at", [ROWS, "INSERT INTO wal", "INSERT OR", "INSERT INTO commits"])
 async def test_a_disk_error_before_the_commit(tmp_path: Path, at: str) -> None:
     """A disk error in the middle of a group is StorageError and stops the writes; nothing is in."""
     async with failing_db(tmp_path / "a.db") as db:
         table = await db.table("ints")
         writer = writer_of(db)
         writer.fail_at, writer.code = at, sqlite3.SQLITE_IOERR_WRITE
-        writer.armed_by = None if at == ROWS else "SAVEPOINT"
+        writer.armed_by = None if at == ROWS else ROWS
         with pytest.raises(StorageError, match="disk reported an error"):
-            await table.upsert(100, [1, 2, 3])
+            await table.upsert(100, [1, 2, 3], idempotency_key="a")
         with pytest.raises(StorageError):
             await table.upsert(101, [1, 2, 3])
         assert await table.count() == 60

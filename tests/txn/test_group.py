@@ -1,13 +1,13 @@
-"""Commit groups: one transaction, one savepoint a commit, and a way back for the counters."""
+"""Commit groups: one transaction, puts together, savepoints, and a way back for the counters."""
 
 import sqlite3
 from collections.abc import Iterator
 
 import pytest
 
-from centroidb.txn.commit import Progress
 from centroidb.txn.errors import ConflictError
 from centroidb.txn.group import write_group
+from centroidb.txn.progress import Progress
 from centroidb.txn.writes import CommitRequest, Ddl, Outcome, Write
 from centroidb.wal import log
 from centroidb.wal.errors import (
@@ -103,6 +103,50 @@ def test_a_refused_commit_leaves_no_trace(connection: FailingConnection) -> None
     assert vids == [(1, 2), (2, 3), (3, 4)]
 
 
+def test_puts_that_are_written_together_are_told_apart(connection: FailingConnection) -> None:
+    """Each has its LSN, its counts and its log record, though one statement wrote all rows."""
+    put(connection, T, 1, 3)
+    log_before = len(list(log.read(connection, Lsn(0), Lsn(99))))
+
+    result = committed(connection, upsert(1, 2), insert(4), upsert(3))
+
+    done = [answer for answer in result.answers if isinstance(answer, Outcome)]
+    assert [(each.lsn, each.inserted, each.updated) for each in done] == [
+        (3, 1, 1),
+        (4, 1, 0),
+        (5, 0, 1),
+    ]
+    records = [record for record, _ in log.read(connection, Lsn(0), Lsn(99))][log_before:]
+    assert [(each.lsn, each.seq, each.first_vid, each.count) for each in records] == [
+        (3, 0, 3, 2),
+        (4, 0, 5, 1),
+        (5, 0, 6, 1),
+    ]
+    assert [each.ended.tolist() for each in records] == [[1], [], [2]]
+    ends = connection.execute("SELECT vid, end_lsn FROM dead_1 ORDER BY vid").fetchall()
+    assert ends == [(1, 3), (2, 5)]
+    assert log.verify(connection) == []
+
+
+def test_a_refusal_among_puts_leaves_the_others(connection: FailingConnection) -> None:
+    """Where one of them is refused, they are written one by one, and only that one is not."""
+    put(connection, T, 2)
+
+    assert outcomes(connection, upsert(1), insert(2), insert(3)) == [3, DuplicateKeyError, 4]
+    assert keys_in(connection, T) == [1, 2, 3]
+
+
+def test_puts_are_written_together(connection: FailingConnection) -> None:
+    """As many statements for sixty commits as for one."""
+    seen: list[str] = []
+    connection.set_trace_callback(seen.append)
+    committed(connection, upsert(1))
+    one = len(seen)
+    committed(connection, *(upsert(key) for key in range(2, 62)))
+
+    assert len(seen) == 2 * one
+
+
 def test_a_refusal_sees_the_commits_before_it(connection: FailingConnection) -> None:
     """An insert of a key that an earlier commit of the same group wrote is refused."""
     assert outcomes(connection, insert(1), insert(1)) == [2, DuplicateKeyError]
@@ -182,11 +226,11 @@ def test_a_group_that_fails_takes_everything_back(connection: FailingConnection,
     connection.fail_at, connection.code = at, sqlite3.SQLITE_FULL
 
     with pytest.raises(sqlite3.OperationalError):
-        write_group(connection, before, [upsert(2), upsert(3)])
+        write_group(connection, before, [upsert(2), upsert(2)])
 
     assert not connection.in_transaction
     assert everything(connection) == stored
-    result = write_group(connection, before, [upsert(2), upsert(3)])
+    result = write_group(connection, before, [upsert(2), upsert(2)])
     assert result.progress.heads.lsn == 4
     assert [born.first_vid for born in result.progress.born] == [2, 3]
 

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import numpy as np
 
-from centroidb.txn.commit import Progress
 from centroidb.txn.group import GroupResult, write_group
 from centroidb.txn.head import Heads
+from centroidb.txn.progress import Progress
 from centroidb.txn.writes import CommitRequest, Ddl, Write
 from centroidb.wal import catalog, meta, schema
 from centroidb.wal.check import Report, check_file
