@@ -16,35 +16,41 @@ T = TypeVar("T")
 
 
 class Promise(Generic[T]):
-    """One answer, once. Used on the event loop only."""
+    """One answer, once, for one caller. Used on the event loop only."""
 
     def __init__(self) -> None:
-        self._taken = trio.Event()
-        self._done = trio.Event()
+        self._taken = self._done = False
+        self._change: trio.Event | None = None
+        """Set at the next of the two, if the caller waits for it."""
         self._value: T | None = None
         self._error: Exception | None = None
         self.withdrawn = False
 
     def take(self) -> bool:
         """The actor begins; False when the caller has withdrawn."""
-        self._taken.set()
+        self._taken = True
+        self._tell()
         return not self.withdrawn
 
     def keep(self, value: T) -> None:
         """The answer; whoever waits goes on."""
-        if not self._done.is_set():
+        if not self._done:
             self._value = value
             self._finish()
 
     def fail(self, error: Exception) -> None:
         """The answer is an error, a copy of this one; a promise kept already stays kept."""
-        if not self._done.is_set():
+        if not self._done:
             self._error = own_copy(error)
             self._finish()
 
     def _finish(self) -> None:
-        self._taken.set()
-        self._done.set()
+        self._taken = self._done = True
+        self._tell()
+
+    def _tell(self) -> None:
+        if self._change is not None:
+            self._change.set()
 
     async def wait(self) -> T:
         """Wait for the answer. Cancelled before it is taken, the request is withdrawn.
@@ -52,22 +58,26 @@ class Promise(Generic[T]):
         Taken in the very moment of the cancellation it is answered: who is told
         Cancelled can rely on it that nothing was done.
         """
-        if not self._taken.is_set():
+        if not self._taken:
             await self._wait_until_taken()
-        if not self._done.is_set():
+        if not self._done:
             with trio.CancelScope(deadline=math.inf, shield=True):
-                await self._done.wait()
+                await self._next_change()
         if self._error is not None:
             raise self._error
         return self._value  # type: ignore[return-value]  # kept: T may itself be None
 
     async def _wait_until_taken(self) -> None:
         try:
-            await self._taken.wait()
+            await self._next_change()
         except trio.Cancelled:
-            if not self._taken.is_set():
+            if not self._taken:
                 self.withdrawn = True
                 raise
+
+    async def _next_change(self) -> None:
+        self._change = trio.Event()
+        await self._change.wait()
 
 
 def own_copy(error: Exception) -> Exception:
