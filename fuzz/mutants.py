@@ -22,6 +22,7 @@ from centroidb.txn.commit import CommitWriter
 from centroidb.txn.deaths import Visibility
 from centroidb.txn.progress import Ended, Progress
 from centroidb.wal import catalog, connection, meta, rows
+from centroidb.wal.rows import StoredRow
 from centroidb.wal.types import Lsn
 
 Mutant = Callable[[], AbstractContextManager[object]]
@@ -65,13 +66,12 @@ def answered_before_commit() -> Iterator[None]:
 def rows_before_counters() -> AbstractContextManager[object]:
     """Rows and log records are one transaction, the next LSN is another."""
 
-    def put(writer: sqlite3.Connection, key: str, value: Any) -> None:
-        if key == "next_lsn":
-            writer.execute("COMMIT")
-            writer.execute("BEGIN IMMEDIATE")
-        meta.put(writer, key, value)
+    def put_late(writer: sqlite3.Connection, next_lsn: int, last_crc: int) -> None:
+        writer.execute("COMMIT")
+        writer.execute("BEGIN IMMEDIATE")
+        meta.put_positions(writer, next_lsn, last_crc)
 
-    return patch.object(group, "meta", SimpleNamespace(put=put))
+    return patch.object(group, "meta", SimpleNamespace(put_positions=put_late))
 
 
 def folded_too_far() -> AbstractContextManager[object]:
@@ -189,9 +189,14 @@ def refusals_take_numbers() -> AbstractContextManager[object]:
     return patch.object(group, "_write_one", write)
 
 
-def checksums_ignored() -> AbstractContextManager[object]:
+@contextmanager
+def checksums_ignored() -> Iterator[None]:
     """Rows and vectors are read without a look at their checksums."""
-    return patch.multiple(rows, _whole=lambda *_: True, first_damaged=lambda *_: None)
+    with (
+        patch.multiple(StoredRow, is_whole=lambda _: True, has_its_vector=lambda _: True),
+        patch.object(rows, "first_damaged", lambda *_: None),
+    ):
+        yield
 
 
 def sound() -> AbstractContextManager[object]:

@@ -25,7 +25,7 @@ from .steps import State
 from .trace import Operation
 from .workloads import NAMES, Workload, workload
 
-IMAGES = 1_600
+IMAGES = 1_750
 """Of one case, unless its operations leave fewer."""
 RECOVERED_ONE_IN = 9
 RESUMED_ONE_IN = 4

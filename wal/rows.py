@@ -15,7 +15,7 @@ against the CRCs of its vectors: a damaged vector never counts as a far one.
 import json
 import sqlite3
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeVar
 
@@ -221,14 +221,26 @@ def versions_at(
 
 
 class StoredRow(NamedTuple):
-    """A row version as it was written: payload is JSON text, vector little-endian float32."""
+    """A row version as the file has it: payload is JSON text, vector little-endian float32."""
 
     key: Key
     payload: str | None
     vector: bytes
+    vector_crc: int
+    crc: int
+
+    def has_its_vector(self) -> bool:
+        """Whether its vector has its checksum."""
+        return zlib.crc32(self.vector) == self.vector_crc
+
+    def is_whole(self) -> bool:
+        """Whether it is as it was written; the key is of a type that a row may have."""
+        if not self.has_its_vector() or not isinstance(self.key, int | str):
+            return False
+        return row_crc(self.key, self.payload, self.vector_crc) == self.crc
 
 
-_FETCHED = (
+_STORED = (
     "SELECT json_group_array(json_array(CAST(vid AS INTEGER), CAST(key AS {key}), "
     "CAST(payload AS TEXT), CAST(vector_crc AS INTEGER), CAST(crc AS INTEGER))), "
     "CAST(group_concat(vector, '') AS BLOB) FROM "
@@ -240,39 +252,45 @@ def fetch(
     connection: sqlite3.Connection, table: TableRow, vids: Sequence[int]
 ) -> dict[int, StoredRow]:
     """These versions; CorruptError when one is missing or is not as it was written."""
+    found = stored_rows(connection, table, vids)
+    require_whole(table, found.values())
+    return found
+
+
+def require_whole(table: TableRow, stored: Iterable[StoredRow]) -> None:
+    """CorruptError for a row that is not as it was written."""
+    for row in stored:
+        if not row.is_whole():
+            raise CorruptError(
+                f"table {table.name!r}: the row with key {row.key!r} does not match its checksum"
+            )
+
+
+def stored_rows(
+    connection: sqlite3.Connection, table: TableRow, vids: Sequence[int]
+) -> dict[int, StoredRow]:
+    """These versions, unchecked; CorruptError when one is missing."""
     found: dict[int, StoredRow] = {}
     for some in parts(vids, KEYS_A_STATEMENT):
-        found.update(_fetched(connection, table, some))
+        found.update(_stored(connection, table, some))
     for vid in vids:
         if vid not in found:
             raise CorruptError(f"table {table.name!r}: row version {vid} is missing")
     return found
 
 
-def _fetched(
+def _stored(
     connection: sqlite3.Connection, table: TableRow, vids: Sequence[int]
 ) -> Iterator[tuple[int, StoredRow]]:
-    columns = _FETCHED.format(key="INTEGER" if table.key_type == "int" else "TEXT")
-    text, raw = connection.execute(
+    columns = _STORED.format(key="INTEGER" if table.key_type == "int" else "TEXT")
+    text, vectors = connection.execute(
         f"{columns} rows_{table.id:d} WHERE vid IN ({_marks(len(vids))})", vids
     ).fetchone()
-    stored, size, start = json.loads(text), 4 * table.dim, 0
-    for vid, key, payload, vector_crc, crc in stored:
-        vector = (raw or b"")[start : start + size]
+    size, start = 4 * table.dim, 0
+    for vid, key, payload, vector_crc, crc in json.loads(text):
+        vector = (vectors or b"")[start : start + size]
         start += size
-        if not _whole(key, payload, vector, vector_crc, crc):
-            raise CorruptError(
-                f"table {table.name!r}: the row with key {key!r} does not match its checksum"
-            )
-        yield vid, StoredRow(key, payload, vector)
-
-
-def _whole(key: object, payload: str | None, vector: bytes, vector_crc: int, crc: int) -> bool:
-    """Whether the values have their checksums; the key is of a type that a row may have."""
-    found = zlib.crc32(vector)
-    if found != vector_crc or not isinstance(key, int | str):
-        return False
-    return row_crc(key, payload, found) == crc
+        yield vid, StoredRow(key, payload, vector, vector_crc, crc)
 
 
 @dataclass(frozen=True)

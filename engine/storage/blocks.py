@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 
 from ...wal import rows, segments
 from ...wal.catalog import TableRow
+from ...wal.errors import CorruptError
+from ...wal.rows import StoredRow
 from ...wal.seal import SegmentRef
 from ...wal.segments import StoredSegment
 from ...wal.types import Vid
@@ -33,6 +35,12 @@ SHELF_SHARE = 0.8
 
 FILLED_A_SEARCH = 8
 """Partitions whose vectors join their codes in one search, so that none takes long for it."""
+
+FEW = 256
+"""Vectors read row by row, with all that the rows have, which an answer needs too."""
+
+KNOWN = 1_024
+"""Rows that are remembered for the answer, about."""
 
 ROW_BYTES = 40
 """What a row takes beside its vector and its codes, about."""
@@ -84,12 +92,42 @@ class TableReader:
         self._cache = cache
         self._keeps_vectors = table.live * table.dim * 4 <= VECTORS_SHARE * cache.nbytes_max
         self._fills_left = FILLED_A_SEARCH
+        self._known: dict[int, StoredRow] = {}
+        """The first rows that were fetched."""
 
     def fetch(self, vids: NDArray[np.int64]) -> NDArray[np.float32]:
         """float32 (n, d) of these versions, in their order."""
+        if len(vids) <= FEW:
+            return self._fetch_few(vids.tolist())
         ascending, where = np.unique(vids, return_inverse=True)
         block = rows.read_vectors(self._connection, self._table.id, ascending, self._table.dim)
         return block.vectors[where]
+
+    def _fetch_few(self, vids: list[int]) -> NDArray[np.float32]:
+        """The same; some of these rows are asked for again soon, as an answer."""
+        stored = self._read(vids)
+        if len(self._known) < KNOWN:
+            self._known |= stored
+        for vid, row in stored.items():
+            if not row.has_its_vector():
+                raise CorruptError(
+                    f"table {self._table.id}: the vector of row version {vid} "
+                    "does not match its checksum"
+                )
+        joined = b"".join(stored[vid].vector for vid in vids)
+        return np.frombuffer(joined, "<f4").reshape(-1, self._table.dim)
+
+    def rows(self, vids: Sequence[int]) -> dict[int, StoredRow]:
+        """These versions; CorruptError for one that is not as it was written."""
+        stored = self._read(vids)
+        rows.require_whole(self._table, stored.values())
+        return stored
+
+    def _read(self, vids: Sequence[int]) -> dict[int, StoredRow]:
+        known = self._known
+        missing = sorted({vid for vid in vids if vid not in known})
+        stored = rows.stored_rows(self._connection, self._table, missing) if missing else {}
+        return stored | {vid: known[vid] for vid in vids if vid in known}
 
     def shelf(
         self,

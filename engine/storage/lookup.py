@@ -20,7 +20,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...txn.deaths import Visibility
-from ...wal import rows
 from ...wal.catalog import TableRow
 from ...wal.types import Key, Vid
 from ..index.block import Block
@@ -99,7 +98,7 @@ def search_index(
     reader = TableReader(connection, table, cache)
     looking = _Looking(reader, visibility, query, probe, loads=loads)
     answers = looking.together() if probe.rules is None else looking.one_by_one(probe.rules)
-    return add_rows(connection, table, answers) if query.with_rows else answers
+    return _with_rows(reader, answers) if query.with_rows else answers
 
 
 @dataclass(frozen=True)
@@ -212,7 +211,7 @@ async def search_exactly(
         )
         answers = [_merged(*both, query.k) for both in zip(answers, some, strict=True)]
     if query.with_rows:
-        answers = await read(partial(add_rows, table=table, answers=answers))
+        answers = await read(partial(add_rows, cache=cache, table=table, answers=answers))
     return answers
 
 
@@ -291,11 +290,14 @@ def _probes_in_memory(
 
 
 def add_rows(
-    connection: sqlite3.Connection, table: TableRow, answers: list[Answer]
+    connection: sqlite3.Connection, cache: BlockCache, table: TableRow, answers: list[Answer]
 ) -> list[Answer]:
     """The answers with keys and payloads; CorruptError for a row that is not as it was written."""
-    wanted = sorted({vid for answer in answers for vid in answer.vids.tolist()})
-    stored = rows.fetch(connection, table, wanted)
+    return _with_rows(TableReader(connection, table, cache), answers)
+
+
+def _with_rows(reader: TableReader, answers: list[Answer]) -> list[Answer]:
+    stored = reader.rows([vid for answer in answers for vid in answer.vids.tolist()])
     described = []
     for answer in answers:
         found = [stored[vid] for vid in answer.vids.tolist()]

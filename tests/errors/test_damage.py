@@ -105,6 +105,16 @@ async def test_a_damaged_row_is_no_hit(
             await table.search(QUERY, k=3, nprobe=6, exact=exact)
 
 
+async def test_a_damaged_row_is_no_trouble_to_others(
+    tmp_path: Path, good: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Measured beside a hit, but not among the nearest, its payload is not looked at."""
+    async with damaged(tmp_path, good, ROW["payload"]) as (_, table):
+        vector = (await table.get(6, vectors=True)).vector
+        assert (await table.search(vector, k=1, nprobe=6)).ids == [6]
+    assert not [each for each in caplog.records if "searching exactly" in each.message]
+
+
 @pytest.mark.parametrize("exact", [False, True])
 async def test_a_damaged_vector_is_not_taken_for_a_far_one(
     tmp_path: Path, good: bytes, exact: bool

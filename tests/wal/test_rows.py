@@ -116,7 +116,8 @@ def test_a_row_is_read_as_it_was_written(
     committed(connection, CommitRequest([Write(table, Rows.of(["k"], [payload], special))]))
 
     (head,) = catalog.read_tables(connection)
-    assert rows.fetch(connection, head, [1]) == {1: ("k", payload, special.tobytes())}
+    (stored,) = rows.fetch(connection, head, [1]).values()
+    assert (stored.key, stored.payload, stored.vector) == ("k", payload, special.tobytes())
 
 
 @pytest.mark.parametrize("n", [1, ROWS_A_STATEMENT, ROWS_A_STATEMENT + 1, 2 * KEYS_A_STATEMENT + 1])
