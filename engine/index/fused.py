@@ -160,7 +160,7 @@ def kept(lower: Any, place: Any, vid: Any, found: int, bound: float) -> int:
     return left
 
 
-@compiled
+@inlined
 def asked(
     is_dot: bool, direction: Any, centroid: Any, residual: Any, query: Any, numbers: Any
 ) -> None:
@@ -291,6 +291,15 @@ def collected(
     return count
 
 
+@inlined
+def announce(columns: Any, dims: int) -> None:
+    """Have what is needed first of a partition, the next one, brought into the cache."""
+    for line in range(0, AHEAD, LINE):
+        prefetch(columns[CODES] + line)
+    for line in range(0, dims * 8, LINE):
+        prefetch(columns[CENTROID] + line)
+
+
 @compiled
 def begin(
     is_dot: bool, direction: Any, origin: Any, residual: Any, query: Any, numbers: Any
@@ -301,7 +310,7 @@ def begin(
         asked(False, direction, origin, residual, query, numbers)
 
 
-@compiled
+@inlined
 def scan_rows(
     is_dot: bool,
     columns: Any,
@@ -336,7 +345,7 @@ def scan_rows(
     return count
 
 
-@compiled
+@inlined
 def scan_partition(
     is_dot: bool,
     table: Any,
@@ -429,6 +438,8 @@ def scan(arguments: int) -> int:
         until = start + 1
         while until < len(asking) and asking[until, 0] == asking[start, 0]:
             until += 1
+        if until < len(asking):
+            announce(table[asking[until, 0]], dims)
         if not scan_partition(
             is_dot,
             table,

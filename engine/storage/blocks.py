@@ -124,10 +124,11 @@ class TableReader:
         return stored
 
     def _read(self, vids: Sequence[int]) -> dict[int, StoredRow]:
-        known = self._known
-        missing = sorted({vid for vid in vids if vid not in known})
-        stored = rows.stored_rows(self._connection, self._table, missing) if missing else {}
-        return stored | {vid: known[vid] for vid in vids if vid in known}
+        known = {vid: self._known[vid] for vid in vids if vid in self._known}
+        missing = sorted({vid for vid in vids if vid not in known}) if known else sorted(vids)
+        if not missing:
+            return known
+        return rows.stored_rows(self._connection, self._table, missing) | known
 
     def shelf(
         self,

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from ...txn.deaths import Visibility
 from ...wal.catalog import TableRow
+from ...wal.rows import StoredRow
 from ...wal.types import Key, Vid
 from ..index.block import Block
 from ..index.centroids import CentroidSearch
@@ -298,9 +299,9 @@ def add_rows(
 
 def _with_rows(reader: TableReader, answers: list[Answer]) -> list[Answer]:
     stored = reader.rows([vid for answer in answers for vid in answer.vids.tolist()])
-    described = []
-    for answer in answers:
-        found = [stored[vid] for vid in answer.vids.tolist()]
-        keys = [row.key for row in found]
-        described.append(replace(answer, keys=keys, payloads=[row.payload for row in found]))
-    return described
+    return [_described(answer, [stored[vid] for vid in answer.vids.tolist()]) for answer in answers]
+
+
+def _described(answer: Answer, found: list[StoredRow]) -> Answer:
+    keys, payloads = [row.key for row in found], [row.payload for row in found]
+    return replace(answer, keys=keys, payloads=payloads)
