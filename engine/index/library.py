@@ -18,7 +18,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Final
 
-SOURCES: Final = ("fused.py", "simd.py", "native.py", "shelf.py", "library.py")
+SOURCES: Final = ("fused.py", "brackets.py", "simd.py", "native.py", "shelf.py", "library.py")
 ENTRIES: Final = ("scan", "gather")
 SYMBOL: Final = "centroidb_"
 CPU_INFO: Final = Path("/proc/cpuinfo")

@@ -27,6 +27,11 @@ from numba.extending import intrinsic
 
 from .native import STEP
 
+compiled = njit(nogil=True, cache=True, error_model="numpy")
+inlined = njit(nogil=True, cache=True, error_model="numpy", forceinline=True)
+summing = njit(nogil=True, cache=True, error_model="numpy", fastmath={"reassoc", "contract"})
+"""How kernels are compiled: as they are, into who calls them, and with sums in any order."""
+
 I8, I16, I32, I64 = (ir.IntType(bits) for bits in (8, 16, 32, 64))
 CODES, PAIRS, SUMS = ir.VectorType(I8, 32), ir.VectorType(I16, 16), ir.VectorType(I32, 8)
 WIDE_CODES, WIDE_SUMS = ir.VectorType(I8, 64), ir.VectorType(I32, 16)

@@ -109,12 +109,13 @@ def test_products_are_exact(dims: int, rows: int, seed: int, extreme: bool) -> N
     if extreme:
         codes = np.where(codes < 0, -127, 127).astype(np.int8)
     fused = importlib.import_module("centroidb.engine.index.fused")
+    simd = importlib.import_module("centroidb.engine.index.simd")
     query = np.zeros((2, -(-dims // fused.STEP) * fused.STEP), np.int8)
     query[0, :dims] = np.abs(codes[0]) if extreme else random.integers(-127, 128, dims)
     query[1] = np.abs(query[0])
     columns = np.zeros(fused.FIELDS, np.int64)
     columns[[fused.CODES, fused.ROWS]] = codes.ctypes.data, rows
-    excess = fused.RAISED * int(query[0].sum(dtype=np.int64))
+    excess = simd.RAISED * int(query[0].sum(dtype=np.int64))
     dots = np.empty(fused.TILE, np.int32)
     fused.multiply(columns, 0, rows, dims, query, excess, dots)
     expected = codes.astype(np.int64) @ query[0, :dims].astype(np.int64)
