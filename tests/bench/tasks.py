@@ -50,7 +50,10 @@ class Tasks:
             start_s = perf_counter()
             await table.upsert(self._exam.keys, self._exam.vectors)
             loaded_s = perf_counter()
-            await table.create_index(INDEX, nlist=nlist(self._exam), seed=self._seed)
+            lanes = os.cpu_count()  # as faiss has threads
+            await table.create_index(
+                INDEX, nlist=nlist(self._exam), seed=self._seed, parallel=lanes
+            )
             ended_s = perf_counter()
         return {
             "load_s": loaded_s - start_s,
