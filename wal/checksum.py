@@ -71,7 +71,12 @@ def row_crcs(keys: Sequence[Key], payloads: Sequence[str | None], vector_crcs: C
 
 def vector_crcs_of(vectors: NDArray[np.float32]) -> Crcs:
     """The CRC-32 of each vector's bytes. vectors: float32 (n, d), C-contiguous."""
-    return np.fromiter(map(zlib.crc32, row_views(vectors)), dtype=np.uint32, count=len(vectors))
+    return blob_crcs(row_blobs(vectors))
+
+
+def blob_crcs(blobs: Sequence[bytes]) -> Crcs:
+    """The CRC-32 of each string, uint32 (n,)."""
+    return np.fromiter(map(zlib.crc32, blobs), dtype=np.uint32, count=len(blobs))
 
 
 def first_damaged(vectors: NDArray[np.float32], crcs: Crcs) -> int | None:
@@ -120,12 +125,15 @@ def _mapped(of_bits: Crcs, crcs: Crcs) -> Crcs:
     return images
 
 
-def row_views(vectors: NDArray[np.float32]) -> list[memoryview]:
-    """The bytes of each row, without a copy. vectors: float32 (n, d), C-contiguous."""
+def row_blobs(vectors: NDArray[np.float32]) -> list[bytes]:
+    """The bytes of each row; copies, since the garbage collector would count views.
+
+    vectors: float32 (n, d), C-contiguous.
+    """
     if not len(vectors):
-        return []  # a view of nothing can not be cast
-    whole = vectors.data.cast("B")
+        return []
     size = vectors.shape[1] * vectors.itemsize
+    whole = vectors.tobytes()
     return [whole[start : start + size] for start in range(0, len(whole), size)]
 
 

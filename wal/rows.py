@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .catalog import TableRow
-from .checksum import first_damaged, row_crc, row_crcs, row_views, vector_crcs_of
+from .checksum import blob_crcs, first_damaged, row_blobs, row_crc, row_crcs
 from .errors import CorruptError
 from .typed import integers, same_length
 from .types import Key, Lsn, TableId, Vid
@@ -60,12 +60,13 @@ class Rows:
     ) -> "Rows":
         """Checksum rows and lay out their parameters, away from the writer."""
         vectors = np.ascontiguousarray(vectors, dtype="<f4")
-        sums = vector_crcs_of(vectors)
+        blobs = row_blobs(vectors)
+        sums = blob_crcs(blobs)
         crcs = row_crcs(keys, payloads, sums)
         values: list[Any] = [None] * (_FIELDS * len(crcs))
         values[2::_FIELDS], values[3::_FIELDS] = keys, crcs.tolist()
         values[4::_FIELDS], values[5::_FIELDS] = sums.tolist(), payloads
-        values[6::_FIELDS] = row_views(vectors)
+        values[6::_FIELDS] = blobs
         return cls(keys, payloads, vectors, crcs, values)
 
     def __len__(self) -> int:
