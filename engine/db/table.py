@@ -149,12 +149,13 @@ class Table:
     ) -> Any:
         """The k rows nearest to a query vector (dim,), as Hits; to each of (n, dim), as a list.
 
-        nprobe: how many partitions are looked at, by default a tenth, at least 8;
-        more than there are means all. accuracy: what share of the nearest rows is to be
-        found on average, in place of nprobe; by default the index's target accuracy, if it
-        has one; it holds for k up to 1,000. The first search for one waits until the index is
-        calibrated. exact: look at every row. index: by name, else the newest for the
-        metric, else exact. metric: by default the table's.
+        k: at most 10,000 (`Limits.k`). nprobe: how many partitions are looked at, by
+        default a tenth, at least 8; more than there are means all. accuracy: what share of
+        the nearest rows is to be found on average, in place of nprobe; by default the
+        index's target accuracy, if it has one; it holds for k up to 1,000. The first
+        search for one waits until the index is calibrated. exact: look at every row.
+        index: by name, else the newest for the metric, else exact. metric: by default the
+        table's.
         Distances: l2 is Euclidean, cosine is 1 - cos, dot is -x.q; each the same to
         the last bit on every path.
         """
@@ -195,6 +196,7 @@ class Table:
         root of the rows. codec: `sq8` (int8, exact all the same) or `flat`; by default
         sq8 above 64 dims. start: where k-means begins, at rows of the sample or spread out
         by k-means++. balance: whether it splits partitions that are too large.
+        parallel: worker threads of this build, by default one less than cores.
         memory_bytes: what a build may take at most, this one and later ones; a smaller sample
         of the rows then makes the centroids, and a budget that is too small is refused.
         auto_rebuild: what is done when it should be rebuilt, see `Index.alter`.

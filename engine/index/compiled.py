@@ -1,16 +1,16 @@
 """The compiled kernels, where numba is installed (`pip install centroidb[fast]`).
 
 They are loaded at once if this machine has a library of them (`library`).  If not, one is made as
-soon as the process has scanned enough for that to pay, which takes some five seconds of another
-process; where no library can be made, numba compiles them in this one.  Until then, and without
-numba, the scan is numpy's.  The answers are the same.
+soon as the process has scanned enough for that to pay, which takes some six seconds of another
+process.  Until then, where none can be made, and without numba, the scan is numpy's.  The answers
+are the same.
 """
 
-import importlib.util
 import logging
 import subprocess
 import threading
 from ctypes import CDLL, c_void_p, cast
+from importlib.metadata import PackageNotFoundError
 from typing import Final
 
 from . import library
@@ -18,6 +18,9 @@ from .native import Native
 
 PAYS_AFTER: Final = 1 << 20
 """Rows scanned by the process before kernels are made."""
+
+CAN_NOT_BE_MADE: Final = (OSError, PackageNotFoundError, subprocess.CalledProcessError)
+"""No numba, no linker, no folder to write to, no interpreter to be started."""
 
 log = logging.getLogger(__name__)
 
@@ -66,57 +69,27 @@ class Kernels:
             self._thread.start()
 
     def _make(self) -> None:
-        if importlib.util.find_spec("numba") is None:
-            return
+        """In a thread that does nothing but wait: the process may end meanwhile."""
         try:
-            self._loaded = _made() or _compiled_here()
-        except Exception:
-            log.warning(
-                "the compiled kernels can not be loaded: scans go on without", exc_info=True
-            )
+            library.make(library.path())
+        except CAN_NOT_BE_MADE as error:
+            log.info("there are no compiled kernels: %s", error)
+        else:
+            self._loaded = _found()
 
 
 def _found() -> Native | None:
     """The kernels of the library that is there."""
-    if importlib.util.find_spec("numba") is None:
-        return None
     try:
         file = library.path()
-        if file is None or not library.is_private(file):
+        if not library.is_sound(file):
             return None
         code = CDLL(str(file))
         addresses = (cast(code[library.SYMBOL + name], c_void_p).value for name in library.ENTRIES)
         return Native(*(address or 0 for address in addresses))
-    except (OSError, AttributeError):
-        log.warning("the library of compiled kernels can not be loaded", exc_info=True)
+    except (*CAN_NOT_BE_MADE, AttributeError) as error:
+        log.info("there are no compiled kernels yet: %s", error)
         return None
-
-
-def _made() -> Native | None:
-    """The kernels of a library that is made now."""
-    try:
-        file = library.path()
-        if file is not None:
-            library.make(file)
-    except (OSError, subprocess.CalledProcessError) as error:
-        log.info("no library of compiled kernels could be made: %s", error)
-        return None
-    return _found()
-
-
-def _compiled_here() -> Native:
-    """The kernels, compiled by numba in this process, or loaded from its cache."""
-    from numba import types
-
-    from . import fused
-
-    addresses = []
-    for name in library.ENTRIES:
-        entry = getattr(fused, name)
-        entry.compile((types.int64,))
-        result = entry.overloads[types.int64,]
-        addresses.append(result.library.get_pointer_to_function(result.fndesc.mangled_name))
-    return Native(*addresses)
 
 
 KERNELS: Final = Kernels()

@@ -37,6 +37,7 @@ from .simd import (
     integers_at,
     plain_dot,
     prefetch,
+    prefetch_once,
 )
 
 AHEAD: Final = 2048
@@ -66,7 +67,7 @@ def multiply(
     for row in range(first, whole):
         start = codes + row * dims
         for line in range(0, dims, LINE):
-            prefetch(start + AHEAD + line)
+            prefetch_once(start + AHEAD + line)
         out[row - first] = dot(start, signs, sizes, steps) - excess
     for row in range(max(first, whole), last):
         out[row - first] = plain_dot(codes + row * dims, signs, dims)

@@ -1,19 +1,24 @@
 """The shared library of compiled kernels, made once on a machine by a process of its own.
 
-    fused.py  --numba-->  LLVM IR  --its calls of Python cut off-->  objects  --cc-->  FILE
+    fused.py  --numba-->  LLVM IR  --its calls of Python cut off-->  objects  --cc-->  FILE, its CRC
 
 numba takes 0.6 s, 130 MB and 100,000 objects to be imported, which the garbage collector then
 walks for 50 ms at a time; the library takes a millisecond and nothing of these.  It is made for
 the very processor, by its source, by numba's version, and named by all three; another process may
-make it at the same time.  It needs a linker, and Linux, which tells the processor's features.
+make it at the same time.  A file that is cut short, or that others can have written, counts as not
+there: to load it would end the process, or run their code.
 """
 
+import contextlib
 import hashlib
 import os
+import platform
 import re
 import subprocess
 import sys
 import tempfile
+import time
+import zlib
 from importlib import metadata
 from pathlib import Path
 from typing import Final
@@ -25,6 +30,8 @@ CPU_INFO: Final = Path("/proc/cpuinfo")
 PRIVATE: Final = 0o022
 """Others must not be able to write what is loaded as code."""
 
+CRC_BYTES: Final = 4
+FORGOTTEN_S: Final = 90 * 86_400
 NICENESS: Final = 10
 PROGRAM: Final = (
     f"import os, sys; from {__name__} import build; os.nice({NICENESS}); build(sys.argv[1])"
@@ -34,10 +41,11 @@ _FOREIGN: Final = re.compile(rf"^declare (.*@(?:{_RAISING})\(.*)$", re.MULTILINE
 _FOREIGN_VALUE: Final = re.compile(r"^(@Py\w+) = external .*global (\w+)$", re.MULTILINE)
 
 
-def path() -> Path | None:
-    """Where the library of this machine is, or is to be; None where there can be none."""
-    if not sys.platform.startswith("linux"):
-        return None
+def path() -> Path:
+    """Where the library of this machine is, or is to be.
+
+    OSError or PackageNotFoundError where there is nothing to make it of.
+    """
     digest = hashlib.blake2b(metadata.version("numba").encode(), digest_size=8)
     digest.update(_processor())
     for name in SOURCES:
@@ -46,25 +54,44 @@ def path() -> Path | None:
 
 
 def cache_folder() -> Path:
-    """$CENTROIDB_CACHE, else `centroidb` in the user's cache folder."""
+    """$CENTROIDB_CACHE, else `centroidb` in the user's cache folder, or the user's own in /tmp."""
     given = os.environ.get("CENTROIDB_CACHE")
-    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(given or Path(home) / "centroidb")
+    if given:
+        return Path(given)
+    home = Path(os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser())
+    if home.is_absolute() and _is_writable(home):
+        return home / "centroidb"
+    return Path(tempfile.gettempdir()) / f"centroidb-{os.geteuid()}"
+
+
+def _is_writable(folder: Path) -> bool:
+    """Whether it, or the folder it would be made in, can be written to."""
+    there = folder if folder.exists() else folder.parent
+    return os.access(there, os.W_OK)
 
 
 def _processor() -> bytes:
-    """The lines that say what the first processor is and can do."""
+    """What the processor is and can do."""
+    if not CPU_INFO.exists():
+        return f"{platform.system()} {platform.machine()} {platform.processor()}".encode()
     lines = CPU_INFO.read_bytes().split(b"\n\n")[0].splitlines()
     return b"".join(sorted(line for line in lines if line[:5] in (b"model", b"flags", b"Featu")))
 
 
-def is_private(file: Path) -> bool:
-    """Whether a library is there that only this user can have written."""
+def is_sound(file: Path) -> bool:
+    """Whether a whole library is there that only this user can have written."""
     try:
         found = file.stat()
+        content = file.read_bytes()
     except OSError:
         return False
-    return found.st_uid in (os.geteuid(), 0) and not found.st_mode & PRIVATE
+    if found.st_uid not in (os.geteuid(), 0) or found.st_mode & PRIVATE:
+        return False
+    return content[-CRC_BYTES:] == _crc(content[:-CRC_BYTES])
+
+
+def _crc(content: bytes) -> bytes:
+    return zlib.crc32(content).to_bytes(CRC_BYTES, "little")
 
 
 def make(file: Path) -> None:
@@ -84,15 +111,25 @@ def build(name: str) -> None:
     file = Path(name)
     file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     with tempfile.TemporaryDirectory(dir=file.parent) as scratch:
-        os.environ["NUMBA_CACHE_DIR"] = scratch  # what it finds compiled has no IR
         linked = Path(scratch) / file.name
         objects = []
         for entry in ENTRIES:
             objects.append(linked.with_name(f"{entry}.o"))
             objects[-1].write_bytes(_object(entry))
         subprocess.run(["cc", "-shared", "-o", linked, *objects, "-lm"], check=True)
+        content = linked.read_bytes()
+        linked.write_bytes(content + _crc(content))
         linked.chmod(0o700)
         linked.replace(file)
+    _forget_others(file)
+
+
+def _forget_others(file: Path) -> None:
+    """Remove the libraries beside it that nobody has loaded for long."""
+    for other in file.parent.glob("kernels-*.so"):
+        with contextlib.suppress(OSError):
+            if time.time() - other.stat().st_atime > FORGOTTEN_S:
+                other.unlink()
 
 
 def _object(name: str) -> bytes:

@@ -11,9 +11,6 @@ below 2^15, and nothing saturates.
 
 Rows come one after another: four rows at a time share the loads of the query, but in memory the
 streams get into each other's way, and the row takes up to twice as long.
-
-numba stores what it compiles by the file of the function that is called: after a change here
-`fused.py` must change too, or the old code is found again.
 """
 
 from collections.abc import Callable
@@ -27,9 +24,9 @@ from numba.extending import intrinsic
 
 from .native import STEP
 
-compiled = njit(nogil=True, cache=True, error_model="numpy")
-inlined = njit(nogil=True, cache=True, error_model="numpy", forceinline=True)
-summing = njit(nogil=True, cache=True, error_model="numpy", fastmath={"reassoc", "contract"})
+compiled = njit(nogil=True, error_model="numpy")
+inlined = njit(nogil=True, error_model="numpy", forceinline=True)
+summing = njit(nogil=True, error_model="numpy", fastmath={"reassoc", "contract"})
 """How kernels are compiled: as they are, into who calls them, and with sums in any order."""
 
 I8, I16, I32, I64 = (ir.IntType(bits) for bits in (8, 16, 32, 64))
@@ -57,19 +54,27 @@ integers_at: Final = _pointer_to(types.int64)
 counts_at: Final = _pointer_to(types.int32)
 
 
-@intrinsic
-def prefetch(_: Any, address: Any) -> Any:
-    """Have the line at an address brought into the cache; any address will do."""
+def _prefetch(locality: int) -> Any:
+    """An intrinsic that has the line at an address brought into the cache; any address will do."""
 
-    def code(_: Any, builder: Any, __: Any, args: Any) -> Any:
-        pointer = I8.as_pointer()
-        kind = ir.FunctionType(ir.VoidType(), [pointer, I32, I32, I32])
-        fetch = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
-        reading, keeping, data = (ir.Constant(I32, value) for value in (0, 3, 1))
-        builder.call(fetch, [builder.inttoptr(args[0], pointer), reading, keeping, data])
-        return ir.Constant(I64, 0)
+    @intrinsic
+    def prefetch(_: Any, address: Any) -> Any:
+        def code(_: Any, builder: Any, __: Any, args: Any) -> Any:
+            pointer = I8.as_pointer()
+            kind = ir.FunctionType(ir.VoidType(), [pointer, I32, I32, I32])
+            fetch = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
+            reading, keeping, data = (ir.Constant(I32, value) for value in (0, locality, 1))
+            builder.call(fetch, [builder.inttoptr(args[0], pointer), reading, keeping, data])
+            return ir.Constant(I64, 0)
 
-    return types.int64(types.int64), code
+        return types.int64(types.int64), code
+
+    return prefetch
+
+
+prefetch: Final = _prefetch(3)
+prefetch_once: Final = _prefetch(0)
+"""To stay in the cache, or to be read once and leave what else is there."""
 
 
 @intrinsic

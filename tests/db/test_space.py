@@ -215,6 +215,7 @@ async def test_space_says_what_each_thing_costs(
         monkeypatch.setattr(wal_space, "has_dbstat", lambda _: False)
     async with checked_db(tmp_path / "t.db") as db:
         table, index = await indexed(db, 3_000, codec="flat")
+        await table.update_payloads(1, {"n": 1}, idempotency_key="once")
         await db.vacuum()
         before = await db.space()
         assert before.counted_by == counted_by

@@ -1,5 +1,8 @@
-"""Where the compiled kernels come from: a library of this machine, or numba in this process."""
+"""Where the compiled kernels come from: a library of this machine, and where there is none."""
 
+import os
+import time
+from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 
 import numpy as np
@@ -43,36 +46,74 @@ def test_they_are_made_once_they_pay(cache: Path) -> None:
 
 def test_a_library_that_others_can_write_is_not_loaded(cache: Path) -> None:
     """It is code."""
-    path = library.path()
-    assert path is not None
-    library.make(path)
-    path.chmod(0o722)
+    library.make(library.path())
+    library.path().chmod(0o722)
     assert Kernels().fused(1) is None
 
 
-def test_a_damaged_library_is_made_anew(cache: Path) -> None:
-    """What can not be loaded counts as not there."""
-    path = library.path()
-    assert path is not None
-    path.write_bytes(b"no library")
-    path.chmod(0o700)
+@pytest.mark.parametrize("left_bytes", [0, 4, 30_000])
+def test_a_library_that_is_cut_short_is_made_anew(cache: Path, left_bytes: int) -> None:
+    """To load it would end the process."""
+    library.make(library.path())
+    os.truncate(library.path(), left_bytes)
     kernels = Kernels()
     assert kernels.fused(1) is None
     assert works(kernels.load())
 
 
-def test_without_a_linker_numba_compiles_here(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """And so it does where the interpreter can not be started anew."""
-    monkeypatch.setattr("sys.executable", "/usr/bin/application")
-    assert works(Kernels().load())
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("sys.executable", "/usr/bin/application"),
+        ("sys.executable", None),
+        ("sys.frozen", True),
+    ],
+)
+def test_where_no_interpreter_can_be_started_there_are_none(
+    cache: Path, monkeypatch: pytest.MonkeyPatch, name: str, value: object
+) -> None:
+    """An application that is not Python's must not be started a second time."""
+    monkeypatch.setattr(name, value, raising=False)
+    assert Kernels().load() is None
+    assert not list(cache.iterdir())
+
+
+def test_without_a_linker_there_are_none(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And nothing is left behind."""
+    monkeypatch.setenv("PATH", str(cache))
+    assert Kernels().load() is None
     assert not list(cache.iterdir())
 
 
 def test_without_numba_there_are_none(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """And nothing fails."""
-    monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
+
+    def missing(name: str) -> str:
+        raise PackageNotFoundError(name)
+
+    monkeypatch.setattr("importlib.metadata.version", missing)
     assert Kernels().fused(PAYS_AFTER) is None
     assert Kernels().load() is None
+
+
+def test_a_user_without_a_home_has_a_folder_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Or one whose home can not be written to."""
+    for name in ("CENTROIDB_CACHE", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    monkeypatch.setenv("HOME", str(tmp_path / "nobody" / "nowhere"))
+    assert library.cache_folder() == tmp_path / f"centroidb-{os.geteuid()}"
+
+
+def test_forgotten_libraries_go(cache: Path) -> None:
+    """Those of other sources or processors that nobody has loaded for long."""
+    for name, age_s in (("kernels-old.so", library.FORGOTTEN_S + 60), ("kernels-new.so", 60)):
+        (cache / name).touch()
+        os.utime(cache / name, (time.time() - age_s,) * 2)
+    library.make(library.path())
+    assert {each.name for each in cache.iterdir()} == {"kernels-new.so", library.path().name}
 
 
 def test_sources_are_part_of_the_name() -> None:

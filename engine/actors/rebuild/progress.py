@@ -21,6 +21,9 @@ _STARTS: dict[Phase, float] = {
     "verify": 0.97,
     "swap": 0.99,
 }
+JUDGED_AFTER_S = 0.01
+"""A phase has no speed before."""
+
 _ENDS = dict(zip(_STARTS, [*list(_STARTS.values())[1:], 1.0], strict=True))
 
 
@@ -98,7 +101,7 @@ class Progress:
         if self._phase_began[0] != phase:
             self._phase_began = (phase, now, rows)
         _, began, before = self._phase_began
-        return (rows - before) / (now - began) if now > began else 0.0
+        return (rows - before) / (now - began) if now - began > JUDGED_AFTER_S else 0.0
 
     def _slope(self, phase: Phase, lag: int, now: float) -> float:
         before, self._lag = self._lag, (now, lag) if phase == "catch up" else None
