@@ -22,7 +22,7 @@ from tests.bench.sweep import Exam
 CLIENTS = (1, 8, 64)
 ENOUGH = 0.995
 """A sweep ends there."""
-WARM_UP = 20
+WARM_UP = 100
 START_LIMIT_S = 60.0
 """Until all threads have their sessions."""
 Call = Callable[[Peer], object]
