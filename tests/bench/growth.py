@@ -23,9 +23,8 @@ from time import perf_counter
 import numpy as np
 import trio
 
-from centroidb import Table, open_db
+from centroidb import Database, Table, open_db
 from tests.bench.machine import machine
-from tests.bench.memory import folder_bytes
 from tests.bench.mixture import Mixture
 from tests.bench.sets import SEED, Vectors
 from tests.bench.tables import markdown
@@ -99,7 +98,8 @@ async def measure(case: Case, folder: Path) -> Growth:
         start_s = perf_counter()
         await table.create_index("ivf", nlist=case.nlist, parallel=2)
         build_s = perf_counter() - start_s
-        phases = await phases_s(table)
+        disk_bytes = await live_bytes(db)
+        phases = await phases_s(table, case.nlist)
         queries = mixture.draw(random, QUERIES)
         first_ms, _ = await searches(table, queries, 1)
         search_ms, rows_read = await searches(table, queries, NPROBE)
@@ -108,7 +108,7 @@ async def measure(case: Case, folder: Path) -> Growth:
         **{f"{phase}_s": phases.get(phase, 0.0) for phase in PHASES},
         build_s=build_s,
         peak_bytes=peak_bytes() - held,
-        disk_bytes=folder_bytes(folder),
+        disk_bytes=disk_bytes,
         first_ms=first_ms,
         search_ms=search_ms,
         rows_read=rows_read,
@@ -132,12 +132,18 @@ def peak_bytes() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << 10
 
 
-async def phases_s(table: Table) -> dict[str, float]:
+async def live_bytes(db: Database) -> int:
+    """What the file holds, without pages that are free."""
+    space = await db.space()
+    return space.file_bytes - space.free_bytes
+
+
+async def phases_s(table: Table, nlist: int) -> dict[str, float]:
     """Seconds of each phase of a rebuild, until the next one begins."""
     seconds: dict[str, float] = {}
     before, phase = 0.0, "begin"
     index = await table.index("ivf")
-    async with index.rebuilding(parallel=2) as events:
+    async with index.rebuilding(nlist=nlist, parallel=2) as events:
         async for event in events:
             seconds[phase] = seconds.get(phase, 0.0) + event.elapsed_s - before
             before, phase = event.elapsed_s, event.phase
