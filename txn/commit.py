@@ -28,7 +28,7 @@ from .changes import Change, record
 from .errors import ConflictError
 from .head import Heads
 from .progress import Progress
-from .puts import Replaced, refuse_replaced
+from .puts import Replaced, inserted
 from .writes import CommitRequest, Ddl, Outcome, PayloadWrite, Put, ReadSet, Write
 
 _NO_VIDS = np.empty(0, np.int64)
@@ -130,12 +130,8 @@ class CommitWriter:
         self._count(change.count, len(replaced), len(deleted))
 
     def _put(self, head: TableRow, new: Rows, write: Write) -> list[Replaced]:
-        rows.insert(self.connection, head.id, head.next_vid, [(self.lsn, new)])
-        replaced = rows.replaced_by(self.connection, head.id, head.next_vid, len(new))
-        if replaced:
-            put = Put(head.id, new, write.if_present == "refuse")
-            refuse_replaced(head, [put], {0: replaced})
-        return replaced
+        put = Put(head.id, new, write.if_present == "refuse")
+        return inserted(self.connection, head, {self.lsn: put}).get(self.lsn, [])
 
     def _count(self, new: int, replaced: int, deleted: int) -> None:
         self.outcome = replace(

@@ -13,10 +13,9 @@ is: then whoever asked writes them one by one.
 """
 
 import sqlite3
-from bisect import bisect_right
 from collections import defaultdict
-from collections.abc import Sequence
-from itertools import accumulate
+from collections.abc import Mapping, Sequence
+from itertools import accumulate, count
 
 import numpy as np
 
@@ -32,7 +31,7 @@ from .writes import Outcome, Put
 NO_VERSIONS = Versions(np.empty(0, np.int64), np.empty(0, np.uint32))
 
 Replaced = tuple[int, int, Key, int]
-"""vid, crc, key and new vid: see `rows.replaced_by`."""
+"""vid, crc, key and LSN: see `rows.replaced_by`."""
 
 
 def write_puts(
@@ -42,43 +41,41 @@ def write_puts(
     head = progress.heads.tables.get(puts[0].table)
     if head is None:
         raise NotFoundError(f"table {puts[0].table} was dropped")
-    lsns = [Lsn(progress.heads.lsn + 1 + place) for place in range(len(puts))]
-    first_vids = list(accumulate((len(put.rows) for put in puts), initial=head.next_vid))
-    count = first_vids.pop() - head.next_vid
-    commits = list(zip(lsns, (put.rows for put in puts), strict=True))
-    rows.insert(connection, head.id, head.next_vid, commits)
-    found = rows.replaced_by(connection, head.id, head.next_vid, count)
-    replaced = _by_put(first_vids, found)
-    refuse_replaced(head, puts, replaced)
-    if found:
-        rows.end_replaced(connection, head.id, head.next_vid, count)
-    rows.make_live(connection, head.id, head.next_vid, count)
+    commits = dict(zip(map(Lsn, count(progress.heads.lsn + 1)), puts, strict=False))
+    replaced = inserted(connection, head, commits)
+    new = sum(len(put.rows) for put in puts)
+    if replaced:
+        rows.end_replaced(connection, head.id, head.next_vid, new)
+    rows.make_live(connection, head.id, head.next_vid, new)
+    first_vids = accumulate((len(put.rows) for put in puts), initial=head.next_vid)
     changes = [
-        Change(lsn, 0, Vid(first_vid), put.rows, _versions(replaced.get(place)))
-        for place, (lsn, first_vid, put) in enumerate(zip(lsns, first_vids, puts, strict=True))
+        Change(lsn, 0, Vid(first_vid), put.rows, _versions(replaced.get(lsn)))
+        for (lsn, put), first_vid in zip(commits.items(), first_vids, strict=False)
     ]
-    after = record(connection, progress, head, changes).at(lsns[-1])
+    after = record(connection, progress, head, changes).at(changes[-1].lsn)
     return after, [_outcome(change) for change in changes]
 
 
-def _by_put(first_vids: list[int], found: list[Replaced]) -> dict[int, list[Replaced]]:
-    """The versions that each put replaces, by its place."""
+def inserted(
+    connection: sqlite3.Connection, head: TableRow, commits: Mapping[Lsn, Put]
+) -> dict[Lsn, list[Replaced]]:
+    """Insert the rows of puts, by their LSNs, in order; the versions that each replaces.
+
+    DuplicateKeyError for a put that must not replace what it does.
+    """
+    written = [(lsn, put.rows) for lsn, put in commits.items()]
+    rows.insert(connection, head.id, head.next_vid, written)
+    new = sum(len(each) for _, each in written)
     replaced = defaultdict(list)
-    for version in found:
-        replaced[bisect_right(first_vids, version[3]) - 1].append(version)
-    return replaced
-
-
-def refuse_replaced(
-    head: TableRow, puts: Sequence[Put], replaced: dict[int, list[Replaced]]
-) -> None:
-    """Raise DuplicateKeyError for a put that must not replace what it does."""
-    for place, versions in replaced.items():
-        if puts[place].refuses:
+    for version in rows.replaced_by(connection, head.id, head.next_vid, new):
+        replaced[Lsn(version[3])].append(version)
+    for lsn, versions in replaced.items():
+        if commits[lsn].refuses:
             raise DuplicateKeyError(
                 f"table {head.name!r}: key {versions[0][2]!r} is there already (insert); "
                 "use upsert to replace it"
             )
+    return replaced
 
 
 def _versions(replaced: list[Replaced] | None) -> Versions:

@@ -3,6 +3,7 @@
 import sqlite3
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Literal
 
 from ..wal.log import Kind
@@ -87,7 +88,7 @@ class CommitRequest:
     idempotency_key: str | None = None
     nbytes: int = 0
 
-    @property
+    @cached_property
     def put(self) -> Put | None:
         """What it does, if that is to put rows into one table, whatever others do."""
         if len(self.operations) != 1 or self.since is not None or self.idempotency_key is not None:

@@ -51,10 +51,7 @@ def key_bytes(key: Key) -> bytes:
 
 def row_crc(key: Key, payload: str | None, vector_crc: int) -> int:
     """The CRC-32 of one row version: key, payload and the CRC of its vector, in this order."""
-    crc = zlib.crc32(key_bytes(key))
-    if payload:
-        crc = zlib.crc32(payload.encode(), crc)
-    return zlib.crc32(vector_crc.to_bytes(_CRC_BYTES, "little"), crc)
+    return stored_crc(key_bytes(key), payload.encode() if payload is not None else None, vector_crc)
 
 
 def stored_crc(key: bytes, payload: bytes | None, vector_crc: int) -> int:

@@ -122,9 +122,9 @@ def insert(
 def replaced_by(
     connection: sqlite3.Connection, table: TableId, first_vid: Vid, count: int
 ) -> list[tuple[int, int, Key, int]]:
-    """(vid, crc, key, new vid) of the live versions whose keys the new run writes again."""
+    """(vid, crc, key, LSN) of the live versions whose keys the new run writes again, at the LSN."""
     return connection.execute(
-        "SELECT l.vid, o.crc, r.key, r.vid "
+        "SELECT l.vid, o.crc, r.key, r.lsn "
         f"FROM rows_{table:d} r JOIN live_{table:d} l ON l.key = r.key "
         f"JOIN rows_{table:d} o ON o.vid = l.vid WHERE r.vid >= ? AND r.vid < ?",
         (first_vid, first_vid + count),

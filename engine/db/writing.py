@@ -138,23 +138,20 @@ class TableWriting:
             chunks = self._chunks_of_dicts(iter(ids), if_present)
         else:
             check = partial(self._checked, ids, vectors, payloads, if_present)
-            chunks = self._chunks(await _where_it_pays(ids, check))
+            chunks = self._chunks(await _where_it_pays(ids, check), if_present)
         return await self._commit_all(ids, chunks, key)
 
-    def _checked(
-        self, ids: Any, vectors: Any, payloads: Any, if_present: IfPresent
-    ) -> tuple[Given, IfPresent]:
+    def _checked(self, ids: Any, vectors: Any, payloads: Any, if_present: IfPresent) -> Given:
         return self._distinct(given(self._inputs, ids, vectors, payloads), if_present)
 
-    def _distinct(self, rows: Given, if_present: IfPresent) -> tuple[Given, IfPresent]:
+    def _distinct(self, rows: Given, if_present: IfPresent) -> Given:
         if if_present == "refuse":
             refuse_repeated(self._table.name, rows.keys)
-        return last_of_each(rows), if_present
+        return last_of_each(rows)
 
-    def _chunks(self, rows: tuple[Given, IfPresent]) -> Iterator[CommitRequest]:
-        all_rows, if_present = rows
-        for start, end in self._cuts(all_rows):
-            yield self._request(all_rows.part(start, end), if_present)
+    def _chunks(self, rows: Given, if_present: IfPresent) -> Iterator[CommitRequest]:
+        for start, end in self._cuts(rows):
+            yield self._request(rows.part(start, end), if_present)
 
     def _cuts(self, rows: Given) -> Iterator[tuple[int, int]]:
         """Where a chunk ends: after so many rows, or earlier when payloads are long."""
@@ -174,7 +171,7 @@ class TableWriting:
         while some := list(islice(dicts, self._rows_a_chunk)):
             rows = given_dicts(self._inputs, some)
             for start, end in self._cuts(rows):
-                part, _ = self._distinct(rows.part(start, end), if_present)
+                part = self._distinct(rows.part(start, end), if_present)
                 yield self._request(part, if_present)
 
     def _request(self, rows: Given, if_present: IfPresent) -> CommitRequest:

@@ -1,4 +1,4 @@
-"""The scan of int8 codes in one pass, compiled by numba; imported only with numba (`compiled`).
+"""The scan of int8 codes in one pass, compiled by numba; imported only to be compiled (`library`).
 
     for each partition, in the order asked for
         quantise each query that probes it

@@ -24,7 +24,7 @@ EXCESS_AT, DOTS_AT, CODES_AT, PLACES_AT, OUT_AT, UNREAD_AT = range(22, 28)
 ARGUMENTS: Final = 28
 
 BOUND, STEP_OF, LENGTH, ERROR, SLACK_OF, OFFSET, FLOOR, NORM, ROUNDING, EXCESS = range(10)
-"""What is known of a query and a partition: see `fused`."""
+"""What is known of a query and a partition: see `brackets`."""
 
 NUMBERS: Final = 10
 
@@ -45,6 +45,7 @@ _Function = CFUNCTYPE(c_int, c_void_p, c_void_p, c_int64)
 
 def address(array: NDArray[Any]) -> int:
     """Where the values of an array begin."""
+    assert array.flags.c_contiguous, "an array is one piece of memory"
     start: int = array.__array_interface__["data"][0]
     return start
 

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .block import Block
+from .native import address
 from .sq8 import Sq8Rows
 
 CODES, STEPS, SQUARES, ERRORS, VIDS, CENTROID, ROWS, VECTORS = range(8)
@@ -85,11 +86,5 @@ def _addresses(block: Block | None) -> list[int]:
     assert isinstance(codes, Sq8Rows), "a shelf holds int8 codes"
     columns: list[NDArray[Any]] = [codes.codes, codes.steps, codes.squares, codes.errors]
     columns += [block.vids, codes.centroid]
-    vectors = 0 if block.vectors is None else _address(block.vectors)
-    return [*map(_address, columns), len(block), vectors]
-
-
-def _address(column: NDArray[Any]) -> int:
-    assert column.flags.c_contiguous, "a column is one piece of memory"
-    address: int = column.__array_interface__["data"][0]
-    return address
+    vectors = 0 if block.vectors is None else address(block.vectors)
+    return [*map(address, columns), len(block), vectors]

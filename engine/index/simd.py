@@ -1,4 +1,4 @@
-"""Products of int8 codes in machine instructions, for numba's kernels; imported only with numba.
+"""Products of int8 codes in machine instructions, for numba's kernels; imported as `fused` is.
 
     AVX-512 VNNI   `vpdpbusd`     64 pairs at a time, summed by fours in 32 bits
     AVX2           `vpmaddubsw`   32 pairs at a time, summed by twos in 16 bits, then `vpmaddwd`

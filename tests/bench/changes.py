@@ -5,7 +5,6 @@ load -> index -> search -> delete and insert a fifth -> rebuild beside load -> s
 
 import gc
 import json
-import resource
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -21,11 +20,13 @@ import trio
 from centroidb import Database, Table, open_db
 from tests.bench import data, tables
 from tests.bench.load import Load, rewrites
+from tests.bench.memory import peak_bytes
 from tests.bench.recall import Point
 from tests.bench.sweep import Exam, sweep
 
 CHANGED_SHARE = 0.2
 IDLE_S = 5.0
+MIB = 1 << 20
 INDEX = "wordnet_ivf"
 SEED = 1
 
@@ -48,7 +49,7 @@ class Bench:
     async def run(self, path: Path) -> None:
         """Everything, in its order."""
         self.result["rows"] = len(self.corpus.keys)
-        corpus_mb = peak_memory_mb()
+        corpus_mb = peak_bytes() / MIB
         async with open_db(path) as database:
             table = await database.create_table("wordnet", dim=data.DIM, metric="l2")
             await self.load(table)
@@ -59,7 +60,7 @@ class Bench:
             errors = (await database.check()).errors
         if errors:
             raise RuntimeError(f"check() after the bench: {errors}")
-        self.result["memory_mb"] = {"corpus": corpus_mb, "peak": peak_memory_mb()}
+        self.result["memory_mb"] = {"corpus": corpus_mb, "peak": peak_bytes() / MIB}
         self.result["disk"] = disk(path, self.corpus)
 
     async def load(self, table: Table) -> None:
@@ -107,11 +108,6 @@ class Bench:
     def load_on(self, table: Table) -> Load:
         """A writer and a reader."""
         return Load(table, self.corpus.queries, rewrites(table, self.corpus))
-
-
-def peak_memory_mb() -> float:
-    """The most memory this process has held so far."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 def disk(path: Path, corpus: data.Corpus) -> dict[str, int]:

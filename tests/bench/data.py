@@ -14,7 +14,6 @@ WordLlama is MIT.
 
 import hashlib
 import json
-import os
 import shutil
 import subprocess
 import tempfile
@@ -25,6 +24,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from centroidb.engine.index.library import cache_folder
 
 DIM = 256
 QUERIES = 500
@@ -124,12 +125,6 @@ def nearest_to(
     if last + 1 < len(exact) and distances[order[-1]] ** 2 + slack >= beyond:
         raise ValueError(f"more than {TRUTH_MARGIN} rows tie for place {k}: raise TRUTH_MARGIN")
     return candidates[order].astype(np.int64), distances[order]
-
-
-def cache_folder() -> Path:
-    """Where made sets are kept."""
-    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(os.environ.get("CENTROIDB_CACHE") or Path(home) / "centroidb")
 
 
 def cached(name: str, make_into: Callable[[Path], None]) -> Path:

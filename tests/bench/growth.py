@@ -10,13 +10,11 @@ power of each that the times grow by.
 import argparse
 import json
 import math
-import resource
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from statistics import median
 from tempfile import TemporaryDirectory
 from time import perf_counter
 
@@ -24,7 +22,9 @@ import numpy as np
 import trio
 
 from centroidb import Database, Table, open_db
+from tests.bench.latency import Latencies
 from tests.bench.machine import machine
+from tests.bench.memory import peak_bytes
 from tests.bench.mixture import Mixture
 from tests.bench.sets import SEED, Vectors
 from tests.bench.tables import markdown
@@ -127,11 +127,6 @@ async def load(table: Table, case: Case, mixture: Mixture, random: np.random.Gen
     return seconds
 
 
-def peak_bytes() -> int:
-    """The most that the process has held so far."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << 10
-
-
 async def live_bytes(db: Database) -> int:
     """What the file holds, without pages that are free."""
     space = await db.space()
@@ -155,13 +150,12 @@ async def searches(table: Table, queries: Vectors, nprobe: int) -> tuple[float, 
     for _ in range(WARM_UP):
         for query in queries:
             await table.search(query, nprobe=nprobe)
-    times, read = [], []
+    latencies, read = Latencies(), []
     for query in queries:
-        start_s = perf_counter()
-        hits = await table.search(query, nprobe=nprobe)
-        times.append(perf_counter() - start_s)
+        with latencies.timed():
+            hits = await table.search(query, nprobe=nprobe)
         read.append(hits.rows_scanned)
-    return 1e3 * median(times), float(np.mean(read))
+    return latencies.summary()["p50_ms"], float(np.mean(read))
 
 
 def report(name: str, results: Sequence[tuple[Case, Growth]]) -> Iterator[str]:

@@ -1,5 +1,6 @@
 """Memory and processes, as Linux counts them."""
 
+import resource
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -17,6 +18,11 @@ def _held(file: Path) -> int:
     except (FileNotFoundError, ProcessLookupError):  # it has just ended
         return 0
     return sum(int(line.split()[1]) << 10 for line in lines if line.startswith("Pss:"))
+
+
+def peak_bytes() -> int:
+    """The most that this process has held so far."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << 10
 
 
 def descendants(process: int) -> list[int]:

@@ -21,10 +21,10 @@ _STARTS: dict[Phase, float] = {
     "verify": 0.97,
     "swap": 0.99,
 }
+_ENDS = dict(zip(_STARTS, [*list(_STARTS.values())[1:], 1.0], strict=True))
+
 JUDGED_AFTER_S = 0.01
 """A phase has no speed before."""
-
-_ENDS = dict(zip(_STARTS, [*list(_STARTS.values())[1:], 1.0], strict=True))
 
 
 @dataclass(frozen=True, kw_only=True)
