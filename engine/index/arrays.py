@@ -25,3 +25,6 @@ Mask: TypeAlias = NDArray[np.bool_]
 
 Indices: TypeAlias = NDArray[np.intp]
 """Positions in another array."""
+
+Labels: TypeAlias = NDArray[np.int32]
+"""Numbers of centroids."""

@@ -24,21 +24,23 @@ float64 decides among these.  It answers approximately, but repeatably.
 """
 
 from functools import cached_property
-from typing import TYPE_CHECKING, Final, Literal, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Final, Literal, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
-from .arrays import Doubles, Floats, Indices
+from .arrays import Doubles, Floats, Indices, Labels
+from .compiled import KERNELS
 from .distance import (
     Metric,
     index_doubles,
     index_space,
     nearest,
+    row_products,
     squared_differences,
     squared_norms,
 )
 from .kernels import product_floor, product_slack
+from .native import Ranking
 from .queries import rounded_up
 from .topk import group_positions
 
@@ -54,9 +56,6 @@ ASSIGN_PAIRS: Final = 1 << 18
 COMPARED_VALUES: Final = 1 << 20
 """Values of rows, and as many of centroids, brought together for float64: 4 MiB each."""
 
-PRODUCT_DIMS: Final = 8192
-"""Longest float64 product in one piece: BLAS would split a longer one between threads."""
-
 SMALLEST: Final = float(np.finfo(np.float64).tiny)
 """In place of the squared norm of a centroid at the origin, which has no direction."""
 
@@ -70,9 +69,6 @@ GRAPH_SHARE: Final = 8
 
 PROPOSALS: Final = 4
 """Centroids that a graph proposes for each row to assign."""
-
-Labels: TypeAlias = NDArray[np.int32]
-"""Numbers of centroids."""
 
 
 class CentroidSearch(Protocol):
@@ -117,6 +113,10 @@ class ExactSearch:
     def rank(self, queries: Floats, nprobe: int) -> Labels:
         """See `CentroidSearch`."""
         directions = index_doubles(self._metric, queries)
+        nprobe = min(nprobe, len(self.centroids))
+        kernels = KERNELS.loaded
+        if kernels is not None:
+            return kernels.rank(self._ranking, directions, nprobe)
         ranked = [self._rank(direction, nprobe) for direction in directions]
         return np.array(ranked, dtype=np.int32).reshape(len(queries), -1)
 
@@ -133,7 +133,7 @@ class ExactSearch:
 
     def _rank(self, direction: Doubles, nprobe: int) -> Indices:
         labels = self._likely(direction, nprobe)
-        scores = _scores(self._metric, self._doubles[labels], self._squares[labels], direction)
+        scores = _scores(self._metric, self.centroids[labels], self._squares[labels], direction)
         ranked: Indices = labels[nearest(scores, labels, nprobe)]
         return ranked
 
@@ -145,11 +145,10 @@ class ExactSearch:
         """
         if nprobe * 2 > len(self.centroids):
             return np.arange(len(self.centroids))
-        kernels, halves, reach = self._sieve
-        estimates = halves - kernels @ direction.astype(np.float32)
-        dims = len(direction)
-        slack = product_slack(dims) * (reach + float(np.vdot(direction, direction)))
-        slack += product_floor(dims)
+        ranking = self._ranking
+        estimates = ranking.halves - ranking.kernels @ direction.astype(np.float32)
+        relative, reach, floor = ranking.slacks.tolist()
+        slack = relative * (reach + float(np.vdot(direction, direction))) + floor
         limit = np.partition(estimates, nprobe - 1)[nprobe - 1] + np.float32(2.01 * slack)
         return np.flatnonzero(~(estimates > limit))  # what overflows, in a file that lies, stays
 
@@ -166,30 +165,24 @@ class ExactSearch:
         return _nearest_pairs(rows, self.centroids, row, label)
 
     @cached_property
-    def _doubles(self) -> Doubles:
-        return self.centroids.astype(np.float64)
-
-    @cached_property
     def _squares(self) -> Doubles:
         return squared_norms(self.centroids)
 
     @cached_property
-    def _sieve(self) -> tuple[Floats, Floats, float]:
-        """What estimates are made of: kernels (nlist, d), half their squares (nlist,), or zeros.
-
-        Under cosine the kernels are unit vectors.  Also the largest squared norm of a kernel.
-        """
-        halves = np.zeros(len(self.centroids), np.float32)
+    def _ranking(self) -> Ranking:
+        nlist, dims = self.centroids.shape
+        kernels, halves, reach = self.centroids, np.zeros(nlist, np.float32), self._squares.max()
         if self._metric == "cosine":
-            return index_space("cosine", self.centroids), halves, 1.0
-        if self._metric == "l2":
+            kernels, reach = index_space("cosine", self.centroids), np.float64(1)
+        elif self._metric == "l2":
             halves = (self._squares / 2).astype(np.float32)
-        return self.centroids, halves, float(self._squares.max())
+        slacks = np.array([product_slack(dims), reach, product_floor(dims)])
+        return Ranking(self._metric, self.centroids, self._squares, kernels, halves, slacks)
 
     @cached_property
     def _moved(self) -> tuple[Floats, Floats, Floats, float]:
         """The mean, the centroids less the mean, half their squared norms, the largest of these."""
-        mean = self._doubles.mean(axis=0).astype(np.float32)
+        mean = self.centroids.mean(axis=0, dtype=np.float64).astype(np.float32)
         moved = self.centroids - mean
         squares = squared_norms(moved)
         return mean, moved, (squares / 2).astype(np.float32), float(squares.max())
@@ -233,16 +226,12 @@ class HnswSearch:
 
     def _scores(self, labels: Indices, direction: Doubles) -> Doubles:
         centroids = self.centroids[labels]
-        doubles = centroids.astype(np.float64)
-        return _scores(self._metric, doubles, squared_norms(centroids), direction)
+        return _scores(self._metric, centroids, squared_norms(centroids), direction)
 
 
-def _scores(metric: Metric, centroids: Doubles, squares: Doubles, direction: Doubles) -> Doubles:
-    """What a query ranks centroids (m, d) by, one at a time, smallest first."""
-    products = np.zeros(len(centroids))
-    for start in range(0, len(direction), PRODUCT_DIMS):
-        some = slice(start, start + PRODUCT_DIMS)
-        products += np.vecdot(centroids[:, some], direction[some])
+def _scores(metric: Metric, centroids: Floats, squares: Doubles, direction: Doubles) -> Doubles:
+    """What a query ranks centroids (m, d) by, one at a time, smallest first: see `exact`, too."""
+    products = row_products(centroids, direction)
     if metric == "cosine":
         return -products / np.sqrt(np.maximum(squares, SMALLEST))
     return -products if metric == "dot" else squares / 2 - products

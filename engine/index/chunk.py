@@ -21,9 +21,10 @@ from typing import Final, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from .arrays import Floats, Indices, Mask
+from .arrays import Doubles, Floats, Indices, Mask
 from .block import Block
 from .codec import Asked, Rows
+from .distance import distances
 from .queries import Queries
 
 CHUNK_PAIRS: Final = 1 << 21
@@ -117,11 +118,19 @@ class Chunk:
         self._multiply(tasks)
         return tasks
 
-    def vectors(self, places: Indices, out: Floats) -> Mask | None:
-        """Write the vectors of rows at ascending places (m,) to out (m, d).
+    def measure(self, query: Indices, place: Indices) -> tuple[Doubles, Mask | None]:
+        """Distances (m,) of rows at ascending places from these queries (m,).
 
-        Returns which rows are not in memory; None if all of them are.
+        Also which rows have no vectors in memory, and so no distance; None if all of them have.
         """
+        queries, measured = self._queries, np.zeros(len(place))
+        vectors = np.empty((len(place), self._dims), np.float32)
+        unread = self._gather(place, vectors)
+        read = slice(None) if unread is None else ~unread
+        measured[read] = distances(queries.metric, queries.vectors[query[read]], vectors[read])
+        return measured, unread
+
+    def _gather(self, places: Indices, out: Floats) -> Mask | None:
         starts = np.array(self.starts)
         number = np.searchsorted(starts, places, side="right") - 1
         row = places - starts[number]

@@ -13,14 +13,20 @@ from ctypes import CDLL, c_void_p, cast
 from importlib.metadata import PackageNotFoundError
 from typing import Final
 
+import numpy as np
+
 from . import library
-from .native import Native
+from .distance import distances, index_doubles
+from .native import Native, address
 
 PAYS_AFTER: Final = 1 << 20
 """Rows scanned by the process before kernels are made."""
 
 CAN_NOT_BE_MADE: Final = (OSError, PackageNotFoundError, subprocess.CalledProcessError)
 """No numba, no linker, no folder to write to, no interpreter to be started."""
+
+PROVEN_DIMS: Final = (3, 8, 100, 131, 777)
+"""One for each way in which numpy adds; see `exact`."""
 
 log = logging.getLogger(__name__)
 
@@ -45,6 +51,11 @@ class Kernels:
                 self._scanned += rows
                 if self._loaded is None and self._scanned >= PAYS_AFTER:
                     self._begin()
+        return self._loaded
+
+    @property
+    def loaded(self) -> Native | None:
+        """The kernels, if a scan has loaded them."""
         return self._loaded
 
     def load(self) -> Native | None:
@@ -86,10 +97,25 @@ def _found() -> Native | None:
             return None
         code = CDLL(str(file))
         addresses = (cast(code[library.SYMBOL + name], c_void_p).value for name in library.ENTRIES)
-        return Native(*(address or 0 for address in addresses))
+        kernels = Native(*(address or 0 for address in addresses))
+        if not agrees(kernels):
+            raise OSError("this numpy adds in another order")
+        return kernels
     except (*CAN_NOT_BE_MADE, AttributeError) as error:
         log.info("there are no compiled kernels yet: %s", error)
         return None
+
+
+def agrees(kernels: Native) -> bool:
+    """Whether they measure as `distances` does, bit for bit."""
+    for dims in PROVEN_DIMS:
+        vectors = np.sin(np.arange(2.0, 2.0 + 4 * dims)).astype(np.float32).reshape(4, dims)
+        table = np.array([[0, 0, 0, 0, 0, 0, 3, address(vectors)]])
+        direction, places = index_doubles("l2", vectors[3:]), np.arange(3)
+        found, _ = kernels.measure("l2", table, places, np.zeros_like(places), direction)
+        if not np.array_equal(found, distances("l2", vectors[3], vectors[:3])):
+            return False
+    return True
 
 
 KERNELS: Final = Kernels()

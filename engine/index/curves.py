@@ -19,10 +19,10 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from .arrays import Doubles, Floats, Indices, Mask, Vids
+from .arrays import Doubles, Floats, Indices, Labels, Mask, Vids
 from .block import Block
 from .calibration import Traces, trace
-from .centroids import CentroidSearch, Labels
+from .centroids import CentroidSearch
 from .distance import Metric, index_space, squared_norms
 from .flat import FloatRows
 from .frame import Frame

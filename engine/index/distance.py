@@ -89,6 +89,16 @@ def squared_norms(vectors: Floats) -> Doubles:
     return result
 
 
+def row_products(vectors: Floats, direction: Doubles) -> Doubles:
+    """Products (n,) float64 of vectors (n, d) and a direction (d,), row by row."""
+    result = np.empty(len(vectors))
+    for rows in row_blocks(vectors):
+        products = _widened(vectors[rows])
+        products *= direction
+        result[rows] = _row_sums(products)
+    return result
+
+
 def squared_differences(vectors: Floats, others: Floats) -> Doubles:
     """Squared Euclidean distances (n,) float64 between vectors (n, d) and others (n, d), by row."""
     result = np.empty(len(vectors))

@@ -25,14 +25,13 @@ from numba import carray
 from . import native
 from .brackets import asked, begin, compared, margin_of, refined
 from .native import BOUND, EXCESS, NUMBERS, STEP, TILE
-from .shelf import CENTROID, CODES, FIELDS, ROWS, VECTORS, VIDS
+from .shelf import CENTROID, CODES, FIELDS, ROWS, VIDS
 from .simd import (
     bytes_at,
     compiled,
     counts_at,
     dot,
     doubles_at,
-    floats_at,
     inlined,
     integers_at,
     plain_dot,
@@ -257,14 +256,14 @@ def scan_partition(
 
 @compiled
 def scan(arguments: int) -> int:
-    """See `native`: of the arguments the first 10 and the next 15 are for it.
+    """See `native`.
 
     What is found is given back first, flat, query after query, where place = partition << 32 | row.
     Returns how many are found in all, -1 if there are too many.
     """
     given = integers_at(arguments)
     is_dot, q, dims, room = (
-        given[native.IS_DOT] != 0,
+        given[native.METRIC] == native.DOT,
         given[native.COUNT],
         given[native.DIMS],
         given[native.ROOM],
@@ -339,23 +338,3 @@ def gathered(lower: Any, place: Any, vid: Any, heaps: Any, counts: Any) -> int:
         counts[query, 0] = left
         total += left
     return total
-
-
-@compiled
-def gather(arguments: int) -> int:
-    """See `native`; whether there are any rows that have no vectors."""
-    given = integers_at(arguments)
-    count, dims = given[native.COUNT], given[native.DIMS]
-    table = carray(integers_at(given[native.TABLE_AT]), (given[native.NLIST], FIELDS))
-    places, out = integers_at(given[native.PLACES_AT]), floats_at(given[native.OUT_AT])
-    unread, lacks = bytes_at(given[native.UNREAD_AT]), 0
-    for at in range(count):
-        columns = table[places[at] >> 32]
-        unread[at] = columns[VECTORS] == 0
-        lacks |= columns[VECTORS] == 0
-        if columns[VECTORS] != 0:
-            start = (places[at] & 0xFFFFFFFF) * dims
-            vectors = floats_at(columns[VECTORS])
-            for value in range(dims):
-                out[at * dims + value] = vectors[start + value]
-    return lacks

@@ -23,8 +23,8 @@ from typing import Any, Final, Literal
 
 import numpy as np
 
-from .arrays import Doubles, Floats, Indices
-from .centroids import ExactSearch, Labels
+from .arrays import Doubles, Floats, Indices, Labels
+from .centroids import ExactSearch
 from .distance import squared_differences
 from .health import imbalance
 

@@ -1,6 +1,6 @@
 """The shared library of compiled kernels, made once on a machine by a process of its own.
 
-    fused.py  --numba-->  LLVM IR  --its calls of Python cut off-->  objects  --cc-->  FILE, its CRC
+    fused, exact --numba--> LLVM IR --its calls of Python cut off--> objects --cc--> FILE, its CRC
 
 numba takes 0.6 s, 130 MB and 100,000 objects to be imported, which the garbage collector then
 walks for 50 ms at a time; the library takes a millisecond and nothing of these.  It is made for
@@ -19,12 +19,21 @@ import sys
 import tempfile
 import time
 import zlib
-from importlib import metadata
+from importlib import import_module, metadata
 from pathlib import Path
 from typing import Final
 
-SOURCES: Final = ("fused.py", "brackets.py", "simd.py", "native.py", "shelf.py", "library.py")
-ENTRIES: Final = ("scan", "gather")
+SOURCES: Final = (
+    "fused.py",
+    "exact.py",
+    "brackets.py",
+    "simd.py",
+    "native.py",
+    "shelf.py",
+    "library.py",
+)
+ENTRIES: Final = {"scan": "fused", "measure": "exact", "rank": "exact"}
+"""The kernels, and the modules they are in."""
 SYMBOL: Final = "centroidb_"
 CPU_INFO: Final = Path("/proc/cpuinfo")
 PRIVATE: Final = 0o022
@@ -133,13 +142,11 @@ def _forget_others(file: Path) -> None:
 
 
 def _object(name: str) -> bytes:
-    """The machine code of an entry of `fused`, position-independent, as `centroidb_<name>`."""
+    """The machine code of an entry, position-independent, as `centroidb_<name>`."""
     from llvmlite import binding
     from numba import types
 
-    from . import fused
-
-    entry = getattr(fused, name)
+    entry = getattr(import_module(f".{ENTRIES[name]}", __package__), name)
     entry.compile((types.int64,))
     result = entry.overloads[types.int64,]
     code = result.library.get_llvm_str().replace(result.fndesc.mangled_name, SYMBOL + name)

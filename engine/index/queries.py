@@ -16,6 +16,7 @@ Scaling by a power of two is exact, and leaves the norm of a row as its only mag
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Self
 
 import numpy as np
@@ -28,7 +29,7 @@ ROUNDING = 2.0**-50
 """Relative slack for a handful of float64 operations."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Queries:
     """Queries (q, d) of one search."""
 
@@ -37,33 +38,37 @@ class Queries:
     """(q, d): as given; what distances are measured from."""
     directions: Doubles
     """(q, d): as given for l2, of unit length for cosine, scaled by 2^-s for dot."""
-    kernels: Floats
-    """(q, d): the directions in float32, for float products."""
     origins: Doubles
     """(q,): what rank leaves out: |q|^2 / 2 for l2, 1 for cosine, 0 for dot."""
     scales: Doubles
     """(q,): 2^s for dot, 1 otherwise."""
-    slacks: Floats
-    """(q,): the query's share in the error of a float rank, rounded up."""
 
     @classmethod
     def of(cls, metric: Metric, vectors: Floats) -> Self:
         """Prepare queries (q, d) float32 as the user gave them."""
         vectors = np.ascontiguousarray(vectors, dtype=np.float32)
-        squares = squared_norms(vectors)
-        slack = product_slack(vectors.shape[1])
-        scales = np.ones(len(vectors))
         directions = index_doubles(metric, vectors)
-        if metric == "cosine":
-            origins, slacks = np.ones(len(vectors)), np.full(len(vectors), slack)
-        elif metric == "dot":
-            scales = np.ldexp(1.0, np.frexp(np.sqrt(squares))[1])
+        origins = scales = np.ones(len(vectors))
+        if metric == "dot":
+            scales = np.ldexp(1.0, np.frexp(np.sqrt(squared_norms(vectors)))[1])
             directions /= scales[:, np.newaxis]
-            origins = slacks = np.zeros(len(vectors))
-        else:
-            origins, slacks = squares / 2, slack * squares / 2
-        kernels = directions.astype(np.float32)
-        return cls(metric, vectors, directions, kernels, origins, scales, rounded_up(slacks))
+            origins = np.zeros(len(vectors))
+        elif metric == "l2":
+            origins = squared_norms(vectors) / 2
+        return cls(metric, vectors, directions, origins, scales)
+
+    @cached_property
+    def kernels(self) -> Floats:
+        """(q, d): the directions in float32, for float products."""
+        return self.directions.astype(np.float32)
+
+    @cached_property
+    def slacks(self) -> Floats:
+        """(q,): the query's share in the error of a float rank, rounded up."""
+        slack = product_slack(self.dims)
+        if self.metric == "cosine":
+            return rounded_up(np.full(len(self), slack))
+        return rounded_up(slack * self.origins)
 
     def __len__(self) -> int:
         return len(self.vectors)
@@ -79,10 +84,8 @@ class Queries:
             self.metric,
             self.vectors[indices],
             self.directions[indices],
-            self.kernels[indices],
             self.origins[indices],
             self.scales[indices],
-            self.slacks[indices],
         )
 
     def ranks_above(self, indices: Indices, distances: Doubles) -> Doubles:

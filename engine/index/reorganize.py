@@ -24,8 +24,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import ArrayLike
 
-from .arrays import Floats, Indices
-from .centroids import CentroidSearch, ExactSearch, Labels
+from .arrays import Floats, Indices, Labels
+from .centroids import CentroidSearch, ExactSearch
 from .distance import Metric, index_space, squared_differences
 from .kmeans import KMeans
 

@@ -153,23 +153,17 @@ class Scan:
         if left is None:
             return False
         self._scanned += left.scanned
+        vid, place = left.left.vid, left.left.place
         alone = len(self.queries) == 1 and self._top.is_empty
-        if alone and len(left.vid) <= max(2 * self._k, MEASURED_ALONE):
-            self._measure_all(left)
+        if alone and len(vid) <= max(2 * self._k, MEASURED_ALONE):
+            # `measure` would spare some of them, and take longer to find out which
+            self._top.begin(self._distances(left, left.query, vid, place), vid)
+            self._reranked += len(vid)
             return True
-        self._top.lower(left.bounds)
-        self.measure(left, _Candidates(left.query, left.lower, left.vid, left.place))
+        bounds, lower = left.ranks()
+        self._top.lower(bounds)
+        self.measure(left, _Candidates(left.query, lower, vid, place))
         return True
-
-    def _measure_all(self, left: Swept) -> None:
-        """Measure the few rows that a sweep has left of one query, before anything else is known.
-
-        `measure` would spare some of them, and take longer to find out which.
-        """
-        vectors = self._read(left, left.vid, left.place)
-        measured = distances(self.queries.metric, self.queries.vectors[0], vectors)
-        self._top.begin(measured, left.vid)
-        self._reranked += len(measured)
 
     def sieve(self, chunk: Chunk) -> _Candidates:
         """The rows of a chunk that may be among the nearest."""
@@ -213,21 +207,27 @@ class Scan:
         for start in range(0, len(order), step):
             at = order[start : start + step]
             some = chosen.where(at)
-            wanted = self.queries.vectors[some.query]
-            measured[at] = distances(
-                self.queries.metric, wanted, self._read(source, some.vid, some.place)
-            )
+            measured[at] = self._distances(source, some.query, some.vid, some.place)
         self._top.merge(chosen.query, measured, chosen.vid)
         self._reranked += np.bincount(chosen.query, minlength=len(self.queries))
 
-    def _read(self, source: Chunk | Swept, vid: Vids, place: Indices) -> Floats:
-        """Vectors (m, d) of rows (m,), ordered by place where they come from a chunk."""
-        vectors = np.empty((len(vid), self.queries.dims), np.float32)
-        unread = source.vectors(place, vectors)
+    def _distances(
+        self, source: Chunk | Swept, query: Indices, vid: Vids, place: Indices
+    ) -> Doubles:
+        """Distances (m,) of rows (m,) from queries (m,), by place where they come from a chunk."""
+        measured, unread = source.measure(query, place)
         if unread is not None:
-            wanted, each = np.unique(vid[unread], return_inverse=True)
-            vectors[unread] = self._fetch(wanted)[each]
-        return vectors
+            wanted = self.queries.vectors[query[unread]]
+            vectors = self._read(vid[unread])
+            measured[unread] = distances(self.queries.metric, wanted, vectors)
+        return measured
+
+    def _read(self, vid: Vids) -> Floats:
+        """Vectors (m, d) of rows (m,), each read once."""
+        if len(self.queries) == 1:
+            return self._fetch(vid)
+        wanted, each = np.unique(vid, return_inverse=True)
+        return self._fetch(wanted)[each]
 
 
 def _above(bounds: Doubles, dtype: np.dtype[Any]) -> NDArray[np.floating[Any]]:

@@ -90,7 +90,7 @@ def _dot_vnni(_: Any, codes: Any, query: Any, count: Any) -> Any:
 
 def _fourfold(builder: Any, codes: Any, query: Any, offset: Any, total: Any) -> Any:
     row, signs = (
-        _loaded(builder, builder.add(start, offset), WIDE_CODES) for start in (codes, query)
+        loaded(builder, builder.add(start, offset), WIDE_CODES) for start in (codes, query)
     )
     raised = builder.xor(row, ir.Constant(WIDE_CODES, [-128] * STEP))
     fours = [builder.bitcast(each, WIDE_SUMS) for each in (raised, signs)]
@@ -114,7 +114,7 @@ def _dot_avx2(_: Any, codes: Any, query: Any, magnitudes: Any, count: Any) -> An
 
 def _twofold(builder: Any, codes: Any, query: Any, magnitudes: Any, offset: Any, total: Any) -> Any:
     row, signs, sizes = (
-        _loaded(builder, builder.add(start, offset), CODES) for start in (codes, query, magnitudes)
+        loaded(builder, builder.add(start, offset), CODES) for start in (codes, query, magnitudes)
     )
     signed = _called(builder, "llvm.x86.avx2.psign.b", CODES, row, signs)
     pairs = _called(builder, "llvm.x86.avx2.pmadd.ub.sw", PAIRS, sizes, signed)
@@ -133,7 +133,8 @@ def _summed(builder: Any, kind: Any, count: Any, step: int, added: Callable[...,
     return builder.load(total)
 
 
-def _loaded(builder: Any, address: Any, kind: Any) -> Any:
+def loaded(builder: Any, address: Any, kind: Any) -> Any:
+    """Code for the value at an address, of any alignment."""
     return builder.load(builder.inttoptr(address, kind.as_pointer()), align=1)
 
 

@@ -22,8 +22,7 @@ from typing import Final, TypeVar
 
 import numpy as np
 
-from .arrays import Doubles, Floats, Indices
-from .centroids import Labels
+from .arrays import Doubles, Floats, Indices, Labels
 from .distance import Metric, distances, index_space
 
 D = TypeVar("D", float, Doubles)

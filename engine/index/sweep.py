@@ -11,10 +11,10 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from .arrays import Doubles, Floats, Indices, Mask, Vids
+from .arrays import Doubles, Indices, Mask
 from .chunk import Probe
 from .compiled import KERNELS
-from .native import Alive, Native
+from .native import Alive, Left, Native
 from .queries import ROUNDING, Queries
 from .shelf import Shelf
 
@@ -66,23 +66,27 @@ class Swept:
 
     kernels: Native
     shelf: Shelf
+    queries: Queries
     query: Indices
-    lower: Doubles
-    """lower ends, in rank"""
-    vid: Vids
-    place: Indices
-    """partition << 32 | row"""
-    bounds: Doubles
-    """(q,): k rows of each query are proven to be within"""
-    scanned: NDArray[np.int64]
-    """(q,): rows looked at"""
+    left: Left
+    """ends not in rank; place = partition << 32 | row"""
 
-    def vectors(self, places: Indices, out: Floats) -> Mask | None:
-        """Write the vectors of rows at these places (m,) to out (m, d).
+    @property
+    def scanned(self) -> NDArray[np.int64]:
+        """(q,): rows looked at"""
+        return self.left.counts[:, 1]
 
-        Returns which rows are not in memory; None if all of them are.
-        """
-        return self.kernels.gather(self.shelf.table, places, out)
+    def ranks(self) -> tuple[Doubles, Doubles]:
+        """Within which k rows of each query are proven to be (q,), and lower ends (m,), in rank."""
+        return _ranks(self.queries, self.query, self.left.bounds, self.left.lower)
+
+    def measure(self, query: Indices, place: Indices) -> tuple[Doubles, Mask | None]:
+        """Distances (m,) of rows at these places from these queries; see `Chunk.measure`."""
+        metric, directions = self.queries.metric, self.queries.directions
+        measured, unread = self.kernels.measure(metric, self.shelf.table, place, query, directions)
+        if metric == "dot":
+            measured *= self.queries.scales[query]
+        return measured, unread
 
 
 def swept(partitions: Partitions, queries: Queries, k: int, bounds: Doubles) -> Swept | None:
@@ -96,7 +100,7 @@ def swept(partitions: Partitions, queries: Queries, k: int, bounds: Doubles) -> 
         return None
     rounding = (queries.dims + 64) * 2.0**-48 if queries.metric == "cosine" else 0.0
     left = kernels.scan(
-        queries.metric == "dot",
+        queries.metric,
         shelf.table,
         _asking(ranked),
         queries.directions,
@@ -109,9 +113,7 @@ def swept(partitions: Partitions, queries: Queries, k: int, bounds: Doubles) -> 
     if left is None:
         return None
     query = np.repeat(np.arange(len(queries)), left.counts[:, 0])
-    bounds, lowers = _ranks(queries, query, left.bounds, left.lower)
-    scanned = left.counts[:, 1]
-    return Swept(kernels, shelf, query, lowers, left.vid, left.place, bounds, scanned)
+    return Swept(kernels, shelf, queries, query, left)
 
 
 def _asking(ranked: NDArray[np.int32]) -> NDArray[np.int64]:

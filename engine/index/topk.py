@@ -67,6 +67,8 @@ class TopK:
 
     def of(self, query: int) -> tuple[Vids, Doubles]:
         """Vids (m,) and distances (m,) of one query's nearest, in order."""
+        if len(self.bounds) == 1:
+            return self._vid, self._distance
         start, stop = np.searchsorted(self._query, [query, query + 1])
         return self._vid[start:stop], self._distance[start:stop]
 

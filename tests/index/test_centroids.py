@@ -208,13 +208,3 @@ def test_the_crossover_decides() -> None:
     assert isinstance(at, HnswSearch)
     assert isinstance(exact, ExactSearch)
     assert isinstance(graph, HnswSearch)
-
-
-def test_long_products_are_taken_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A ranking of more dims than fit in one product is right all the same."""
-    points, queries = make("random", 12, 50), make("random", 3, 50, 1)
-    expected = ExactSearch("l2", points).rank(queries, 12)
-
-    monkeypatch.setattr(centroids, "PRODUCT_DIMS", 7)
-
-    assert ExactSearch("l2", points).rank(queries, 12).tolist() == expected.tolist()

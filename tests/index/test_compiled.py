@@ -23,11 +23,12 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def works(kernels: Native | None) -> bool:
-    """Whether they gather a vector."""
+    """Whether they measure a distance."""
     assert kernels is not None
-    vectors, out = np.array([[1, 2], [3, 4]], np.float32), np.empty((1, 2), np.float32)
+    vectors, one = np.array([[1, 2], [3, 4]], np.float32), np.zeros(1, np.intp)
     table = np.array([[0, 0, 0, 0, 0, 0, 2, address(vectors)]], np.int64)
-    return kernels.gather(table, np.array([1]), out) is None and out.tolist() == [[3, 4]]
+    measured, unread = kernels.measure("l2", table, one + 1, one, np.zeros((1, 2)))
+    return unread is None and measured.tolist() == [5]
 
 
 def test_they_are_made_once_they_pay(cache: Path) -> None:

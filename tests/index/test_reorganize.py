@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from centroidb.engine.index import reorganize
-from centroidb.engine.index.centroids import ExactSearch, Labels
+from centroidb.engine.index.arrays import Labels
+from centroidb.engine.index.centroids import ExactSearch
 from centroidb.engine.index.distance import Metric, index_space
 from centroidb.engine.index.reorganize import (
     Change,
