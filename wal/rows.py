@@ -26,7 +26,7 @@ from .catalog import TableRow
 from .checksum import blob_crcs, first_damaged, row_blobs, row_crc, row_crcs
 from .errors import CorruptError
 from .typed import integers, same_length
-from .types import Key, Lsn, TableId, Vid
+from .types import Key, KeyType, Lsn, TableId, Vid
 
 T = TypeVar("T")
 
@@ -35,6 +35,7 @@ KEYS_A_STATEMENT = 1_024
 DEATHS_A_READ = 1 << 20
 VERSIONS_A_READ = 1 << 16
 _FIELDS = 7
+_SQL_TYPES: dict[KeyType, str] = {"int": "INTEGER", "str": "TEXT"}
 DIMS_MAX = (1 << 28) // 4
 """A row is no longer than SQLite may read (`connection`)."""
 
@@ -283,7 +284,7 @@ def stored_rows(
 def _stored(
     connection: sqlite3.Connection, table: TableRow, vids: Sequence[int]
 ) -> Iterator[tuple[int, StoredRow]]:
-    columns = _STORED.format(key="INTEGER" if table.key_type == "int" else "TEXT")
+    columns = _STORED.format(key=_SQL_TYPES[table.key_type])
     text, vectors = connection.execute(
         f"{columns} rows_{table.id:d} WHERE vid IN ({_marks(len(vids))})", vids
     ).fetchone()
@@ -301,6 +302,8 @@ class VectorBlock:
     vids: NDArray[np.int64]
     crcs: NDArray[np.uint32]
     vectors: NDArray[np.float32]
+    keys: Sequence[Key | None] = ()
+    """If asked for: of rows without payloads, None for others, and where its checksum is wrong."""
 
 
 def _integers(text: str | None) -> NDArray[np.int64]:
@@ -314,10 +317,11 @@ _JOINED = (
     "SELECT group_concat(vid), group_concat(crc), group_concat(vector_crc), "
     "CAST(group_concat(vector, '') AS BLOB) FROM "
 )
-_Joined = tuple[str | None, str | None, str | None, bytes | None]
+_BARE_KEYS = "json_group_array(CASE WHEN payload IS NULL THEN CAST(key AS {key}) END)"
+_KEYED = _JOINED.replace(" FROM ", f", {_BARE_KEYS} FROM ")
 
 
-def _block(joined: _Joined, table: TableId, dim: int) -> VectorBlock:
+def _block(joined: Sequence[Any], table: TableId, dim: int) -> VectorBlock:
     vids = _integers(joined[0])
     name = f"table {table}, rows {vids[:1]} to {vids[-1:]}"
     raw = joined[3] or b""
@@ -332,10 +336,19 @@ def _block(joined: _Joined, table: TableId, dim: int) -> VectorBlock:
         raise CorruptError(
             f"table {table}: the vector of row version {vids[damaged]} does not match its checksum"
         )
+    keys = _keys(joined[4], crcs, vector_crcs) if len(joined) > 4 else []
     if np.all(vids[1:] > vids[:-1]):
-        return VectorBlock(vids, crcs, vectors)
+        return VectorBlock(vids, crcs, vectors, keys)
     order = np.argsort(vids)  # group_concat promises no order, though it follows the rowid
-    return VectorBlock(vids[order], crcs[order], vectors[order])
+    return VectorBlock(vids[order], crcs[order], vectors[order], [keys[at] for at in order if keys])
+
+
+def _keys(text: str, crcs: NDArray[np.uint32], sums: NDArray[np.uint32]) -> list[Key | None]:
+    found = zip(json.loads(text), sums.tolist(), crcs.tolist(), strict=True)
+    return [
+        key if key is not None and row_crc(key, None, vector_crc) == crc else None
+        for key, vector_crc, crc in found
+    ]
 
 
 def read_block(
@@ -347,13 +360,19 @@ def read_block(
 
 
 def read_vectors(
-    connection: sqlite3.Connection, table: TableId, vids: NDArray[np.int64], dim: int
+    connection: sqlite3.Connection,
+    table: TableId,
+    vids: NDArray[np.int64],
+    dim: int,
+    *,
+    keys_of: KeyType | None = None,
 ) -> VectorBlock:
-    """The versions named by `vids` (ascending); CorruptError when one is missing."""
+    """The versions named by `vids` (ascending), perhaps with keys; CorruptError if one lacks."""
+    columns = _KEYED.format(key=_SQL_TYPES[keys_of]) if keys_of else _JOINED
     blocks = [
         _block(
             connection.execute(
-                f"{_JOINED} rows_{table:d} WHERE vid IN ({_marks(len(some))})", some
+                f"{columns} rows_{table:d} WHERE vid IN ({_marks(len(some))})", some
             ).fetchone(),
             table,
             dim,
@@ -366,6 +385,7 @@ def read_vectors(
         np.concatenate([block.vids for block in blocks]),
         np.concatenate([block.crcs for block in blocks]),
         np.concatenate([block.vectors for block in blocks]),
+        [key for block in blocks for key in block.keys],
     )
     if not np.array_equal(found.vids, vids):
         missing = np.setdiff1d(vids, found.vids)

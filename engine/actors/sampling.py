@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 
 from ...wal.blocking import run_blocking
 from ...wal.types import IndexId
-from ..index.cache import Cache
 from ..index.centroids import CentroidSearch
 from ..index.gate import recall_at_probes, rows_to_reach
 from ..index.generation import Generation
@@ -59,7 +58,7 @@ async def _measured(view: View, generation: Generation) -> Measured | None:
     if len(queries.vids) < QUERIES_MIN:
         return None
     query = Query(generation.metric, queries.vectors, K + 1, with_rows=False)
-    nothing_kept: BlockCache = Cache(0, keeps_runs=False)
+    nothing_kept = BlockCache(0, keeps_runs=False)
     answers = await search_exactly(view.read, nothing_kept, table, visibility, query)
     truth = neighbours([answer.vids for answer in answers], queries.vids)
     manifest = generation.manifest()

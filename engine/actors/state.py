@@ -165,7 +165,9 @@ class State:
     def capture(self, index: IndexId, vectors: NDArray[np.float32]) -> None:
         """An index is searched for these, float32 (q, d)."""
         if self.captures and index in self.indexes:
-            self.captured.setdefault(index, Captured()).offer(vectors)
+            if index not in self.captured:
+                self.captured[index] = Captured()
+            self.captured[index].offer(vectors)
 
     def horizon(self) -> Lsn:
         """The oldest LSN that a snapshot may still read at."""

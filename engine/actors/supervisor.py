@@ -29,8 +29,8 @@ from ...wal.file import DatabaseFile, Proof, no_proof, open_file
 from ...wal.limits import Limits
 from ...wal.pool import ReaderPool
 from ...wal.types import GenerationId, IndexId
-from ..index.cache import Cache
 from ..index.parameters import IndexParameters
+from ..storage.blocks import BlockCache
 from ..storage.indexes import IndexState, Unfinished
 from ..storage.loading import Loaded, load
 from .calibrations import Calibrations
@@ -88,7 +88,7 @@ async def open_state(opening: Opening) -> State:
         file=file,
         pool=ReaderPool(file.open_reader, opening.limits.readers),
         limits=opening.limits,
-        cache=Cache(opening.cache_bytes),
+        cache=BlockCache(opening.cache_bytes),
         heads=loaded.heads,
         last_crc=loaded.last_crc,
         deaths=loaded.deaths,

@@ -20,8 +20,8 @@ from ..actors import ddl
 from ..actors.supervisor import OnOpen, Opening, Supervisor, open_state
 from ..actors.view import View
 from ..actors.wide import unwrapped
-from ..index.cache import Cache
 from ..index.distance import Metric
+from ..storage.blocks import BlockCache
 from .checking import check_database, prove
 from .decisions import DecisionRecord, read_decisions
 from .findings import Findings
@@ -126,7 +126,7 @@ async def _open_foreign(
     path: str | os.PathLike[str], cache_bytes: int, limits: Limits, proof: Proof
 ) -> AsyncIterator["Database"]:
     file = await run_blocking(ForeignFile, os.fspath(path), proof)
-    source = ForeignSource(file, limits, Cache(cache_bytes, keeps_runs=False))
+    source = ForeignSource(file, limits, BlockCache(cache_bytes, keeps_runs=False))
     with unwrapped():
         async with trio.open_nursery() as nursery:
             nursery.start_soon(source.run)

@@ -15,6 +15,9 @@ D = TypeVar("D")
 
 DERIVED_MAX: Final = 16
 
+CLAIMED_SHARE: Final = 0.15
+"""How much of the budget others than entries may have."""
+
 
 class Cache(Generic[T]):
     """Least recently used entries go first. Safe in any thread."""
@@ -26,7 +29,7 @@ class Cache(Generic[T]):
         self._guard = threading.Lock()
         """Guards the fields below."""
         self._entries: OrderedDict[Hashable, tuple[T, int]] = OrderedDict()
-        self._nbytes = 0
+        self._nbytes = self._claimed = 0
         self._derived: OrderedDict[Hashable, tuple[object, Any]] = OrderedDict()
         """What holds on to entries, and so must go when one of them does."""
 
@@ -51,13 +54,27 @@ class Cache(Generic[T]):
         """Keep an entry; one larger than the whole budget is not kept."""
         with self._guard:
             self._remove(key)
-            if nbytes > self.nbytes_max:
+            if nbytes + self._claimed > self.nbytes_max:
                 self._derived.clear()
                 return
             self._entries[key] = (entry, nbytes)
             self._nbytes += nbytes
             while self._nbytes > self.nbytes_max:
                 self._remove(next(iter(self._entries)))
+
+    def claim(self, nbytes: int) -> bool:
+        """Take so many bytes of the budget for something else, or give them back.
+
+        False if all that is claimed would be more than a share of it.
+        """
+        with self._guard:
+            if nbytes > 0 and self._claimed + nbytes > CLAIMED_SHARE * self.nbytes_max:
+                return False
+            self._claimed += nbytes
+            self._nbytes += nbytes
+            while self._nbytes > self.nbytes_max:
+                self._remove(next(iter(self._entries)))
+            return True
 
     def derived(self, key: Hashable, source: object, make: Callable[[], D]) -> D:
         """What `make` makes of entries: the same each time, while `source` is and no entry goes.

@@ -29,6 +29,9 @@ Metric: TypeAlias = Literal["l2", "cosine", "dot"]
 NORM_MAX: Final = 1e18
 """Vectors of a larger Euclidean norm are refused: their float32 products could overflow."""
 
+FEW: Final = 64
+"""So many are sorted rather than split before."""
+
 BLOCK_VALUES: Final = 1 << 15
 """Values widened to float64 at a time: 256 KiB, so that the passes over them stay in the cache."""
 
@@ -111,7 +114,7 @@ def squared_differences(vectors: Floats, others: Floats) -> Doubles:
 
 def nearest(distances: Doubles, vids: Vids, k: int) -> Indices:
     """Positions of the k smallest (distance, vid) pairs, in order; of all, if there are fewer."""
-    if k < len(distances):
+    if max(k, FEW) < len(distances):
         kth = np.partition(distances, k - 1)[k - 1]
         near = np.flatnonzero(distances <= kth)
     else:

@@ -10,7 +10,7 @@ from ctypes import CFUNCTYPE, addressof, byref, c_int, c_int64, c_void_p
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from itertools import accumulate
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -97,6 +97,15 @@ class Ranking:
         return [address(array) for array in (*arrays, self.slacks)]
 
 
+class OnShelf(Protocol):
+    """Partitions: see `shelf`."""
+
+    table: NDArray[np.int64]
+    """(nlist, FIELDS)"""
+    at: int
+    """its address"""
+
+
 class Native:
     """Kernels at these addresses."""
 
@@ -106,7 +115,7 @@ class Native:
     def scan(
         self,
         metric: Metric,
-        table: NDArray[np.int64],
+        shelf: OnShelf,
         asking: NDArray[np.int64],
         directions: Doubles,
         rounding: float,
@@ -118,14 +127,14 @@ class Native:
     ) -> Left | None:
         """Rows whose brackets reach into the nearest k of queries (q, d); None if too many do.
 
-        table: int64 (nlist, FIELDS) of a shelf; asking: int64 (m, 2), a partition and a query that
+        asking: int64 (m, 2), a partition and a query that
         probes it, in order; those of one partition that follow each other are scanned together.
         rounding: what it adds to the error of a query.  uppers: (q,), upper ends of k rows that are
         known already.  room: for rows of a query.  Ends are of |x - q|, or of -x.q under dot.
         """
         q, dims = directions.shape
         starts = _layout(q, dims, k, room)
-        memory = _SCRATCH.words(starts[-1])
+        memory, start = _SCRATCH.words(starts[-1])
         counts, _, numbers, codes, heaps, residuals, *_, lower, place, vid, _ = starts
         memory[:heaps] = 0
         values = memory.view(np.float64)
@@ -133,11 +142,11 @@ class Native:
         if rounding:
             values[numbers:codes].reshape(q, NUMBERS)[:, ROUNDING] = rounding
         high, lsn, ended = alive
-        start = address(memory)
         total = _called(
             self._scan,
-            *(METRICS[metric], len(table), len(asking), q, dims, k, room, high, lsn, len(ended)),
-            *map(address, (table, asking, directions, ended)),
+            *(METRICS[metric], len(shelf.table), len(asking), q, dims, k, room),
+            *(high, lsn, len(ended), shelf.at),
+            *map(address, (asking, directions, ended)),
             *[start + WORD_BYTES * at for at in starts[:-1]],
         )
         if total < 0:
@@ -153,7 +162,7 @@ class Native:
     def measure(
         self,
         metric: Metric,
-        table: NDArray[np.int64],
+        shelf: OnShelf,
         places: Indices,
         query: Indices,
         directions: Doubles,
@@ -165,11 +174,11 @@ class Native:
         """
         measured, unread = np.zeros(len(places)), np.empty(len(places), np.bool_)
         given = [0] * ARGUMENTS
-        given[METRIC], given[NLIST], given[COUNT] = METRICS[metric], len(table), len(places)
+        given[METRIC], given[NLIST] = METRICS[metric], len(shelf.table)
+        given[COUNT], given[TABLE_AT] = len(places), shelf.at
         given[DIMS], given[DIRECTIONS_AT] = directions.shape[1], address(directions)
-        given[TABLE_AT], given[PLACES_AT] = address(table), address(places)
-        given[ASKING_AT], given[OUT_AT] = address(query), address(measured)
-        given[UNREAD_AT] = address(unread)
+        given[PLACES_AT], given[ASKING_AT] = address(places), address(query)
+        given[OUT_AT], given[UNREAD_AT] = address(measured), address(unread)
         return measured, unread if _called(self._measure, *given) else None
 
     def rank(self, ranking: Ranking, directions: Doubles, nprobe: int) -> Labels:
@@ -205,14 +214,17 @@ class _Scratch(threading.local):
     """Memory that scans of a thread use one after another."""
 
     memory = np.empty(0, np.int64)
+    start = 0
 
-    def words(self, size: int) -> NDArray[np.int64]:
-        """So many, with anything in them."""
+    def words(self, size: int) -> tuple[NDArray[np.int64], int]:
+        """So many, with anything in them, and their address."""
         if size > SCRATCH_WORDS:
-            return np.empty(size, np.int64)
+            memory = np.empty(size, np.int64)
+            return memory, address(memory)
         if len(self.memory) < size:
             self.memory = np.empty(size, np.int64)
-        return self.memory[:size]
+            self.start = address(self.memory)
+        return self.memory[:size], self.start
 
 
 _SCRATCH: Final = _Scratch()

@@ -36,17 +36,20 @@ class Shelf:
     def __init__(self, nlist: int) -> None:
         self.table: Addresses = np.zeros((nlist, FIELDS), np.int64)
         self.table[:, ROWS] = -1
+        self.at = address(self.table)
+        """Where the table begins."""
         self.blocks: list[Block | None] = [None] * nlist
         self._guard = threading.Lock()
 
     def missing(self, labels: NDArray[np.int32]) -> list[int]:
         """Those of the partitions (m,) that have no block here, each once."""
-        return _each_once(labels[self.table[labels, ROWS] < 0])
+        missing = self.table[labels, ROWS] < 0
+        return _each_once(labels[missing]) if missing.any() else []
 
     def bare(self, labels: NDArray[np.int32]) -> list[int]:
         """Those of the partitions (m,) that have rows here but not their vectors, each once."""
-        rows, vectors = self.table[labels, ROWS], self.table[labels, VECTORS]
-        return _each_once(labels[(rows > 0) & (vectors == 0)])
+        without = labels[self.table[labels, VECTORS] == 0]
+        return _each_once(without[self.table[without, ROWS] > 0]) if len(without) else []
 
     def put(self, label: int, block: Block | None) -> None:
         """The rows of a partition, None if it has none.
@@ -75,7 +78,7 @@ class Shelf:
 
 
 def _each_once(labels: NDArray[np.int32]) -> list[int]:
-    return list(dict.fromkeys(labels.tolist())) if len(labels) else []
+    return list(dict.fromkeys(labels.tolist()))
 
 
 def _addresses(block: Block | None) -> list[int]:

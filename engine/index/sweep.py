@@ -83,7 +83,7 @@ class Swept:
     def measure(self, query: Indices, place: Indices) -> tuple[Doubles, Mask | None]:
         """Distances (m,) of rows at these places from these queries; see `Chunk.measure`."""
         metric, directions = self.queries.metric, self.queries.directions
-        measured, unread = self.kernels.measure(metric, self.shelf.table, place, query, directions)
+        measured, unread = self.kernels.measure(metric, self.shelf, place, query, directions)
         if metric == "dot":
             measured *= self.queries.scales[query]
         return measured, unread
@@ -95,13 +95,13 @@ def swept(partitions: Partitions, queries: Queries, k: int, bounds: Doubles) -> 
     `bounds` (q,): ranks within which k rows of each query are proven to be already, or inf.
     """
     shelf, ranked = partitions.shelf, partitions.ranked
-    kernels = KERNELS.fused(shelf.rows(ranked.ravel()))
+    kernels = KERNELS.loaded or KERNELS.fused(shelf.rows(ranked.ravel()))
     if kernels is None or partitions.alive is None or k > K_MAX or queries.dims > DIMS_MAX:
         return None
     rounding = (queries.dims + 64) * 2.0**-48 if queries.metric == "cosine" else 0.0
     left = kernels.scan(
         queries.metric,
-        shelf.table,
+        shelf,
         _asking(ranked),
         queries.directions,
         rounding,
@@ -136,7 +136,7 @@ def _asking(ranked: NDArray[np.int32]) -> NDArray[np.int64]:
 
 def _uppers(queries: Queries, bounds: Doubles) -> Doubles:
     """Upper ends (q,), of |x - q| or -x.q, of k rows whose ranks are within the bounds (q,)."""
-    if queries.metric == "dot":
+    if queries.metric == "dot" or bounds.min() == np.inf:
         return bounds
     squares = 2 * np.maximum(bounds + queries.origins * (1 + ROUNDING), 0)
     uppers: Doubles = np.sqrt(squares) * (1 + UPPER_SLACK)

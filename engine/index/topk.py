@@ -22,7 +22,7 @@ class TopK:
         self._queries = queries
         self._k = k
         self.bounds: Doubles = np.full(len(queries), np.inf)
-        self._uppers = np.full((len(queries), k), np.inf)  # the smallest upper ends so far
+        self._uppers: Doubles | None = None  # (q, k): the smallest upper ends so far
         self._query = np.empty(0, np.intp)  # the nearest so far, ordered by query, distance, vid
         self._distance = np.empty(0)
         self._vid = np.empty(0, np.int64)
@@ -34,9 +34,11 @@ class TopK:
 
     def prove(self, queries: Indices, uppers: NDArray[np.floating[Any]]) -> None:
         """Take note of upper ends (g, n) of further rows for g of the queries."""
+        if self._uppers is None:
+            self._uppers = np.full((len(self.bounds), self._k), np.inf)
         lowest = np.concatenate([self._uppers[queries], _smallest(uppers, self._k)], axis=1)
-        self._uppers[queries] = _smallest(lowest, self._k)
-        kth = self._uppers[queries].max(axis=1)
+        self._uppers[queries] = lowest = _smallest(lowest, self._k)
+        kth = lowest.max(axis=1)
         self.bounds[queries] = np.minimum(self.bounds[queries], kth)
 
     def lower(self, bounds: Doubles) -> None:

@@ -18,13 +18,14 @@ from ...wal.errors import CorruptError
 from ...wal.rows import StoredRow
 from ...wal.seal import SegmentRef
 from ...wal.segments import StoredSegment
-from ...wal.types import Vid
+from ...wal.types import Key, Vid
 from ..index.block import Block
 from ..index.cache import Cache
 from ..index.distance import Metric
 from ..index.generation import Generation, Segments
 from ..index.segment import Segment
 from ..index.shelf import Shelf
+from .keys import Keys
 from .loading import block_rows
 
 VECTORS_SHARE = 0.6
@@ -54,7 +55,12 @@ class CachedBlock:
     block: Block
 
 
-BlockCache = Cache[CachedBlock]
+class BlockCache(Cache[CachedBlock]):
+    """Blocks, and keys of rows whose vectors are in them."""
+
+    def __init__(self, nbytes_max: int, *, keeps_runs: bool = True) -> None:
+        super().__init__(nbytes_max, keeps_runs=keeps_runs)
+        self.keys = Keys(self.claim)
 
 
 class NotCached(Exception):
@@ -117,6 +123,20 @@ class TableReader:
         joined = b"".join(stored[vid].vector for vid in vids)
         return np.frombuffer(joined, "<f4").reshape(-1, self._table.dim)
 
+    def _fetch_to_keep(self, vids: NDArray[np.int64]) -> NDArray[np.float32]:
+        """The same, and learn the keys of those that have no payload."""
+        table = self._table
+        ascending, where = np.unique(vids, return_inverse=True)
+        block = rows.read_vectors(
+            self._connection, table.id, ascending, table.dim, keys_of=table.key_type
+        )
+        self._cache.keys.learn(table.id, block.vids, block.keys)
+        return block.vectors[where]
+
+    def keys(self, vids: NDArray[np.int64]) -> list[Key | None]:
+        """The keys of these versions, as far as they are known to have no payload."""
+        return self._cache.keys.of(self._table.id, vids)
+
     def rows(self, vids: Sequence[int]) -> dict[int, StoredRow]:
         """These versions; CorruptError for one that is not as it was written."""
         stored = self._read(vids)
@@ -176,7 +196,7 @@ class TableReader:
                 return known.block.head(sum(ref.n for ref in wanted))
             if not self._is_filled_now(generation, known.block):
                 return known.block
-            block = known.block.with_vectors(self.fetch(known.block.vids))
+            block = known.block.with_vectors(self._fetch_to_keep(known.block.vids))
         elif known is not None and known.refs == wanted[: len(known.refs)]:
             block = self._extended(known, wanted)
         else:
@@ -196,7 +216,8 @@ class TableReader:
         for ref in wanted[len(known.refs) :]:
             segment = self._segment(ref)
             has_vectors = block.codes is not None and block.vectors is not None
-            block = block.extended(segment, self.fetch(segment.vids) if has_vectors else None)
+            vectors = self._fetch_to_keep(segment.vids) if has_vectors else None
+            block = block.extended(segment, vectors)
         return block
 
     def _assembled(

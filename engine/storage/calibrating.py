@@ -18,7 +18,6 @@ from ...wal.blocking import run_blocking
 from ...wal.catalog import TableRow
 from ...wal.rows import VectorBlock
 from ...wal.seal import SegmentRef
-from ..index.cache import Cache
 from ..index.calibration import fit, held_against
 from ..index.curves import Curves, residuals
 from ..index.generation import Generation, Manifest
@@ -136,7 +135,7 @@ class _Sample:
         pieces: Sequence[Piece],
     ) -> None:
         """Take these segments in, without a trace in the cache."""
-        nothing_kept: BlockCache = Cache(0, keeps_runs=False)
+        nothing_kept = BlockCache(0, keeps_runs=False)
         reader = TableReader(connection, table, nothing_kept)
         for partition, refs in pieces:
             block = reader.partition(generation, partition, refs)

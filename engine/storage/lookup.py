@@ -10,8 +10,8 @@ that no reader is busy for long and a checkpoint need not wait for it.
 """
 
 import sqlite3
-from collections.abc import Awaitable, Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from itertools import chain
 from typing import Any
@@ -298,10 +298,30 @@ def add_rows(
 
 
 def _with_rows(reader: TableReader, answers: list[Answer]) -> list[Answer]:
-    stored = reader.rows([vid for answer in answers for vid in answer.vids.tolist()])
-    return [_described(answer, [stored[vid] for vid in answer.vids.tolist()]) for answer in answers]
+    known = [reader.keys(answer.vids) for answer in answers]
+    unknown = [
+        vid
+        for answer, keys in zip(answers, known, strict=True)
+        for vid, key in zip(answer.vids.tolist(), keys, strict=True)
+        if key is None
+    ]
+    stored = reader.rows(unknown) if unknown else {}
+    return [_described(*both, stored) for both in zip(answers, known, strict=True)]
 
 
-def _described(answer: Answer, found: list[StoredRow]) -> Answer:
-    keys, payloads = [row.key for row in found], [row.payload for row in found]
-    return replace(answer, keys=keys, payloads=payloads)
+def _described(answer: Answer, known: list[Key | None], stored: Mapping[int, StoredRow]) -> Answer:
+    """An answer with the keys that are known, and all else of the other rows."""
+    keys: list[Key] = []
+    payloads: list[str | None] = []
+    for vid, key in zip(answer.vids.tolist(), known, strict=True):
+        keys.append(stored[vid].key if key is None else key)
+        payloads.append(stored[vid].payload if key is None else None)
+    return Answer(
+        answer.vids,
+        answer.distances,
+        answer.rows_scanned,
+        answer.rows_reranked,
+        answer.partitions_probed,
+        keys,
+        payloads,
+    )

@@ -100,13 +100,16 @@ async def test_a_search_that_must_load_goes_to_a_worker(monkeypatch: pytest.Monk
 async def test_codes_are_read_first_and_vectors_join_them(monkeypatch: pytest.MonkeyPatch) -> None:
     """The first search reads no vectors but those it measures; later ones a few partitions each."""
     read: list[int] = []
-    fetch = TableReader.fetch
 
-    def fetching(self: TableReader, vids: Any) -> Any:
-        read.append(len(vids))
-        return fetch(self, vids)
+    def counting(fetch: Any) -> Any:
+        def fetching(self: TableReader, vids: Any) -> Any:
+            read.append(len(vids))
+            return fetch(self, vids)
 
-    monkeypatch.setattr(TableReader, "fetch", fetching)
+        return fetching
+
+    for name in ("fetch", "_fetch_to_keep"):
+        monkeypatch.setattr(TableReader, name, counting(getattr(TableReader, name)))
     async with checked_db() as db:
         table = await db.create_table("t", dim=DIM)
         vectors = clustered(ROWS)

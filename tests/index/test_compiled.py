@@ -11,6 +11,7 @@ import pytest
 from centroidb.engine.index import library
 from centroidb.engine.index.compiled import PAYS_AFTER, Kernels
 from centroidb.engine.index.native import Native, address
+from centroidb.engine.index.shelf import VECTORS, Shelf
 
 pytest.importorskip("numba")
 
@@ -26,8 +27,9 @@ def works(kernels: Native | None) -> bool:
     """Whether they measure a distance."""
     assert kernels is not None
     vectors, one = np.array([[1, 2], [3, 4]], np.float32), np.zeros(1, np.intp)
-    table = np.array([[0, 0, 0, 0, 0, 0, 2, address(vectors)]], np.int64)
-    measured, unread = kernels.measure("l2", table, one + 1, one, np.zeros((1, 2)))
+    shelf = Shelf(1)
+    shelf.table[0, VECTORS] = address(vectors)
+    measured, unread = kernels.measure("l2", shelf, one + 1, one, np.zeros((1, 2)))
     return unread is None and measured.tolist() == [5]
 
 

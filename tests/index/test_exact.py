@@ -11,7 +11,7 @@ from centroidb.engine.index.compiled import KERNELS, Kernels, agrees
 from centroidb.engine.index.distance import Metric, distances, index_space
 from centroidb.engine.index.native import Native, address
 from centroidb.engine.index.queries import Queries
-from centroidb.engine.index.shelf import FIELDS, ROWS, VECTORS, Shelf
+from centroidb.engine.index.shelf import ROWS, VECTORS, Shelf
 from centroidb.engine.index.sweep import Swept
 from tests.index.data import KINDS, METRICS, Rows, make
 
@@ -58,12 +58,12 @@ def test_distances_are_numpys(kernels: Native, metric: Metric, kind: str) -> Non
 def test_rows_without_vectors_are_named(kernels: Native) -> None:
     """Those of other partitions are measured."""
     vectors = make("random", 2, 5)
-    table = np.zeros((2, FIELDS), np.int64)
-    table[:, ROWS], table[1, VECTORS] = 2, address(vectors)
+    shelf = Shelf(2)
+    shelf.table[:, ROWS], shelf.table[1, VECTORS] = 2, address(vectors)
     places = np.array([0, 1 << 32 | 1, 1])
 
     measured, unread = kernels.measure(
-        "l2", table, places, np.zeros(3, np.intp), vectors[:1].astype(np.float64)
+        "l2", shelf, places, np.zeros(3, np.intp), vectors[:1].astype(np.float64)
     )
 
     assert unread is not None

@@ -346,3 +346,19 @@ def test_versions_out_of_order_end(read: Callable[[Any], object]) -> None:
 
     with pytest.raises(CorruptError, match="out of order"):
         read(Damaged())
+
+
+def test_keys_of_rows_without_payloads_come_with_their_vectors() -> None:
+    """None stands for those of rows with payloads, and for those that are damaged."""
+    connection = memory_file()
+    table = create_table(connection, key_type="str")
+    put(connection, table, "plain", "damaged")
+    committed(connection, CommitRequest([Write(table, rows_of(["described"], payload="{}"))]))
+    connection.execute(f"UPDATE rows_{table:d} SET key = 'damagee' WHERE key = 'damaged'")
+
+    found = rows.read_vectors(connection, table, np.arange(1, 4), DIM, keys_of="str")
+
+    assert found.keys == ["plain", None, None]
+    assert len(found.vectors) == 3
+    assert rows.read_vectors(connection, table, np.arange(1, 4), DIM).keys == []
+    connection.close()

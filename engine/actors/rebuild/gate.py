@@ -23,9 +23,9 @@ from ....wal import rows, segments
 from ....wal.blocking import run_blocking
 from ....wal.catalog import TableRow
 from ....wal.types import GenerationId
-from ...index.cache import Cache
 from ...index.gate import QUERIES, Verdict, recall_at_budget, verdict
 from ...index.generation import Generation, Manifest
+from ...storage.blocks import BlockCache
 from ...storage.lookup import Query, search_exactly
 from ..errors import RebuildRejected
 from ..state import State
@@ -117,7 +117,7 @@ class Gate:
         """The nearest rows of these queries, int64 (q, K)."""
         table = self.table
         query = Query(new.metric, vectors, K + 1, with_rows=False)
-        cache = Cache(0, keeps_runs=False) if self.plan.is_bounded else self.state.cache
+        cache = BlockCache(0, keeps_runs=False) if self.plan.is_bounded else self.state.cache
         answers = await search_exactly(
             self._read, cache, table, self.visibility, query, step=self.plan.cut.gate
         )
