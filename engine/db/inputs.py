@@ -118,11 +118,8 @@ class Inputs:
                 f"{self._where}: expected a {what} of {self._table.dim} dimensions, "
                 f"got shape {np.shape(vectors)}"
             )
-        if given.dtype == np.float32:
-            checked = np.array(given, order="C")
-        else:
-            with np.errstate(over="ignore"):
-                checked = np.array(given, dtype=np.float32, order="C")
+        with np.errstate(over="ignore"):
+            checked = np.array(given, dtype=np.float32, order="C")
         checked.setflags(write=False)  # a copy, and kept: the caller may fill its array anew
         squares = self._refuse_bad_values(checked, what)
         if (metric or self._table.metric) == "cosine":

@@ -58,9 +58,7 @@ class Cache(Generic[T]):
                 self._derived.clear()
                 return
             self._entries[key] = (entry, nbytes)
-            self._nbytes += nbytes
-            while self._nbytes > self.nbytes_max:
-                self._remove(next(iter(self._entries)))
+            self._grow(nbytes)
 
     def claim(self, nbytes: int) -> bool:
         """Take so many bytes of the budget for something else, or give them back.
@@ -71,9 +69,7 @@ class Cache(Generic[T]):
             if nbytes > 0 and self._claimed + nbytes > CLAIMED_SHARE * self.nbytes_max:
                 return False
             self._claimed += nbytes
-            self._nbytes += nbytes
-            while self._nbytes > self.nbytes_max:
-                self._remove(next(iter(self._entries)))
+            self._grow(nbytes)
             return True
 
     def derived(self, key: Hashable, source: object, make: Callable[[], D]) -> D:
@@ -90,6 +86,11 @@ class Cache(Generic[T]):
                 self._derived.popitem(last=False)
             made: D = known[1]
             return made
+
+    def _grow(self, nbytes: int) -> None:
+        self._nbytes += nbytes
+        while self._nbytes > self.nbytes_max:
+            self._remove(next(iter(self._entries)))
 
     def _remove(self, key: Hashable) -> None:
         old = self._entries.pop(key, None)

@@ -40,7 +40,7 @@ from .distance import (
     squared_norms,
 )
 from .kernels import product_floor, product_slack
-from .native import Ranking
+from .native import SIEVED, SMALLEST, Ranking
 from .queries import rounded_up
 from .topk import group_positions
 
@@ -56,8 +56,8 @@ ASSIGN_PAIRS: Final = 1 << 18
 COMPARED_VALUES: Final = 1 << 20
 """Values of rows, and as many of centroids, brought together for float64: 4 MiB each."""
 
-SMALLEST: Final = float(np.finfo(np.float64).tiny)
-"""In place of the squared norm of a centroid at the origin, which has no direction."""
+TWICE: Final = 2.01
+"""The errors of two estimates that are compared, and of comparing them."""
 
 GRAPH_LINKS: Final = 16
 GRAPH_BUILD_BREADTH: Final = 200
@@ -143,13 +143,13 @@ class ExactSearch:
         Products of float32 are off by `product_slack` |c| |q|, which (|c|^2 + |q|^2) bounds with
         half of it to spare, for the rounding of what is multiplied and added (see `flat`).
         """
-        if nprobe * 2 > len(self.centroids):
+        if nprobe * SIEVED > len(self.centroids):
             return np.arange(len(self.centroids))
         ranking = self._ranking
         estimates = ranking.halves - ranking.kernels @ direction.astype(np.float32)
         relative, reach, floor = ranking.slacks.tolist()
         slack = relative * (reach + float(np.vdot(direction, direction))) + floor
-        limit = np.partition(estimates, nprobe - 1)[nprobe - 1] + np.float32(2.01 * slack)
+        limit = np.partition(estimates, nprobe - 1)[nprobe - 1] + np.float32(slack)
         return np.flatnonzero(~(estimates > limit))  # what overflows, in a file that lies, stays
 
     def _assign(self, rows: Floats) -> tuple[Labels, Doubles]:
@@ -176,7 +176,7 @@ class ExactSearch:
             kernels, reach = index_space("cosine", self.centroids), np.float64(1)
         elif self._metric == "l2":
             halves = (self._squares / 2).astype(np.float32)
-        slacks = np.array([product_slack(dims), reach, product_floor(dims)])
+        slacks = np.array([TWICE * product_slack(dims), reach, TWICE * product_floor(dims)])
         return Ranking(self._metric, self.centroids, self._squares, kernels, halves, slacks)
 
     @cached_property

@@ -20,7 +20,7 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 from . import native
-from .native import COSINE, DOT, L2
+from .native import COSINE, DOT, L2, SIEVED, SMALLEST
 from .shelf import FIELDS, VECTORS
 from .simd import (
     I64,
@@ -38,11 +38,6 @@ EIGHT: Final = 8
 BLOCK: Final = 128
 FLOAT_BYTES: Final = 4
 DOUBLE_BYTES: Final = 8
-SIEVED: Final = 2
-"""Where no more than every second centroid is asked for, estimates leave most of them out."""
-
-SMALLEST: Final = float(np.finfo(np.float64).tiny)
-"""As in `centroids`: in place of the squared norm of one that has no direction."""
 
 F32, F64 = ir.FloatType(), ir.DoubleType()
 FLOATS, DOUBLES = ir.VectorType(F32, EIGHT), ir.VectorType(F64, EIGHT)
@@ -272,7 +267,7 @@ def sieve(
         estimates[label] = halves[label] - estimate(kernels[label], narrow)
         count = heaped(scores, labels, estimates[label], label, count)
     relative, reach, floor = slacks
-    return scores[0] + 2.01 * (relative * (reach + square) + floor)
+    return scores[0] + relative * (reach + square) + floor
 
 
 @compiled

@@ -42,6 +42,12 @@ TILE: Final = 128
 STEP: Final = 64
 """Codes multiplied at a time; queries are padded with zeros to a multiple."""
 
+SIEVED: Final = 2
+"""Where no more than every second centroid is asked for, estimates leave most of them out."""
+
+SMALLEST: Final = float(np.finfo(np.float64).tiny)
+"""In place of the squared norm of a centroid at the origin, which has no direction."""
+
 WORD_BYTES: Final = 8
 SCRATCH_WORDS: Final = 1 << 17
 """Memory of 1 MiB is kept for the next scan of a thread; what is larger is let go."""
@@ -88,7 +94,8 @@ class Ranking:
     halves: Floats
     """(nlist,): half the squares for l2, 0 for others"""
     slacks: Doubles
-    """(3,): relative error of a product, the largest squared norm of a kernel, absolute error"""
+    """(3,): twice the relative error of a product, the largest squared norm of a kernel, and twice
+    the absolute error"""
 
     @cached_property
     def addresses(self) -> list[int]:

@@ -217,17 +217,11 @@ class Scan:
         """Distances (m,) of rows (m,) from queries (m,), by place where they come from a chunk."""
         measured, unread = source.measure(query, place)
         if unread is not None:
-            wanted = self.queries.vectors[query[unread]]
-            vectors = self._read(vid[unread])
-            measured[unread] = distances(self.queries.metric, wanted, vectors)
+            wanted, each = np.unique(vid[unread], return_inverse=True)
+            vectors = self._fetch(wanted)[each]
+            asked = self.queries.vectors[query[unread]]
+            measured[unread] = distances(self.queries.metric, asked, vectors)
         return measured
-
-    def _read(self, vid: Vids) -> Floats:
-        """Vectors (m, d) of rows (m,), each read once."""
-        if len(self.queries) == 1:
-            return self._fetch(vid)
-        wanted, each = np.unique(vid, return_inverse=True)
-        return self._fetch(wanted)[each]
 
 
 def _above(bounds: Doubles, dtype: np.dtype[Any]) -> NDArray[np.floating[Any]]:

@@ -18,7 +18,7 @@ from ...wal.errors import CorruptError
 from ...wal.rows import StoredRow
 from ...wal.seal import SegmentRef
 from ...wal.segments import StoredSegment
-from ...wal.types import Key, Vid
+from ...wal.types import Key, KeyType, Vid
 from ..index.block import Block
 from ..index.cache import Cache
 from ..index.distance import Metric
@@ -105,9 +105,7 @@ class TableReader:
         """float32 (n, d) of these versions, in their order."""
         if len(vids) <= FEW:
             return self._fetch_few(vids.tolist())
-        ascending, where = np.unique(vids, return_inverse=True)
-        block = rows.read_vectors(self._connection, self._table.id, ascending, self._table.dim)
-        return block.vectors[where]
+        return self._fetch_many(vids)
 
     def _fetch_few(self, vids: list[int]) -> NDArray[np.float32]:
         """The same; some of these rows are asked for again soon, as an answer."""
@@ -123,15 +121,19 @@ class TableReader:
         joined = b"".join(stored[vid].vector for vid in vids)
         return np.frombuffer(joined, "<f4").reshape(-1, self._table.dim)
 
-    def _fetch_to_keep(self, vids: NDArray[np.int64]) -> NDArray[np.float32]:
-        """The same, and learn the keys of those that have no payload."""
+    def _fetch_many(
+        self, vids: NDArray[np.int64], *, keys_of: KeyType | None = None
+    ) -> NDArray[np.float32]:
+        """The same, and learn the keys, of this type, of those that have no payload."""
         table = self._table
         ascending, where = np.unique(vids, return_inverse=True)
-        block = rows.read_vectors(
-            self._connection, table.id, ascending, table.dim, keys_of=table.key_type
-        )
-        self._cache.keys.learn(table.id, block.vids, block.keys)
+        block = rows.read_vectors(self._connection, table.id, ascending, table.dim, keys_of=keys_of)
+        if keys_of is not None:
+            self._cache.keys.learn(table.id, block.vids, block.keys)
         return block.vectors[where]
+
+    def _fetch_to_keep(self, vids: NDArray[np.int64]) -> NDArray[np.float32]:
+        return self._fetch_many(vids, keys_of=self._table.key_type)
 
     def keys(self, vids: NDArray[np.int64]) -> list[Key | None]:
         """The keys of these versions, as far as they are known to have no payload."""

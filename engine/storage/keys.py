@@ -10,7 +10,7 @@ stays right; what they take is part of the cache's budget, at most a share of it
 import sys
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -53,7 +53,8 @@ class Keys:
         with self._guard:
             column, claimed = self._columns.pop(table, (np.empty(0, object), 0))
             longer = _reaching(column, int(vids.max()) + 1)
-            more = POINTER_BYTES * (len(longer) - len(column)) + sum(map(sys.getsizeof, keys))
+            more = POINTER_BYTES * (len(longer) - len(column))
+            more += sum(map(sys.getsizeof, _fresh(longer[vids].tolist(), keys)))
             while not self._claim(more):
                 if not self._columns:
                     self._columns[table] = column, claimed
@@ -61,6 +62,13 @@ class Keys:
                 self._claim(-self._columns.popitem(last=False)[1][1])
             longer[vids] = np.array(keys, dtype=object)
             self._columns[table] = longer, claimed + more
+
+
+def _fresh(known: Sequence[Key | None], keys: Sequence[Key | None]) -> Iterator[Key]:
+    """Those of the keys that were not known; a partition may come in again."""
+    for before, key in zip(known, keys, strict=True):
+        if before is None and key is not None:
+            yield key
 
 
 def _reaching(column: Column, size: int) -> Column:

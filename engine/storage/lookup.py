@@ -11,7 +11,7 @@ that no reader is busy for long and a checkpoint need not wait for it.
 
 import sqlite3
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import chain
 from typing import Any
@@ -316,12 +316,4 @@ def _described(answer: Answer, known: list[Key | None], stored: Mapping[int, Sto
     for vid, key in zip(answer.vids.tolist(), known, strict=True):
         keys.append(stored[vid].key if key is None else key)
         payloads.append(stored[vid].payload if key is None else None)
-    return Answer(
-        answer.vids,
-        answer.distances,
-        answer.rows_scanned,
-        answer.rows_reranked,
-        answer.partitions_probed,
-        keys,
-        payloads,
-    )
+    return replace(answer, keys=keys, payloads=payloads)

@@ -52,17 +52,26 @@ def test_what_keys_take_is_claimed_and_given_back() -> None:
     assert room[0] == 2_500
 
 
+def test_keys_that_come_again_are_claimed_once() -> None:
+    """Their partition went and is read anew."""
+    claimed = []
+    keys = Keys(lambda nbytes: claimed.append(nbytes) or True)  # type: ignore[func-returns-value]
+    for _ in range(3):
+        keys.learn(T, numbered(1, 2), ["a", None])
+
+    assert claimed[0] > 0
+    assert claimed[1:] == [0, 0]
+
+
 @pytest.mark.parametrize("key_type", ["int", "str"])
-async def test_answers_are_the_same_with_known_keys(
-    tmp_path: Path, key_type: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_answers_are_the_same_with_known_keys(tmp_path: Path, key_type: str) -> None:
     """With payloads in some rows, and rows that are replaced, with payloads or without."""
     pytest.importorskip("numba")
     random = np.random.default_rng(5)
     vectors = random.standard_normal((ROWS, DIM)).astype(np.float32)
     names = list(range(ROWS)) if key_type == "int" else [f"name {at}" for at in range(ROWS)]
     payloads = [{"n": at} if at % 3 == 0 else None for at in range(ROWS)]
-    monkeypatch.setattr(KERNELS, "_loaded", KERNELS.load())
+    KERNELS.load()
     async with checked_db(tmp_path / "x.db") as db:
         table = await db.create_table("t", dim=DIM, key_type=key_type)  # type: ignore[arg-type]
         await table.insert(names, vectors, payloads)

@@ -102,13 +102,13 @@ async def test_codes_are_read_first_and_vectors_join_them(monkeypatch: pytest.Mo
     read: list[int] = []
 
     def counting(fetch: Any) -> Any:
-        def fetching(self: TableReader, vids: Any) -> Any:
+        def fetching(self: TableReader, vids: Any, **options: Any) -> Any:
             read.append(len(vids))
-            return fetch(self, vids)
+            return fetch(self, vids, **options)
 
         return fetching
 
-    for name in ("fetch", "_fetch_to_keep"):
+    for name in ("_fetch_few", "_fetch_many"):
         monkeypatch.setattr(TableReader, name, counting(getattr(TableReader, name)))
     async with checked_db() as db:
         table = await db.create_table("t", dim=DIM)

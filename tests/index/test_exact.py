@@ -1,7 +1,5 @@
 """Distances and ranks of the compiled kernels are those of numpy, to the last bit."""
 
-from collections.abc import Iterator
-
 import numpy as np
 import pytest
 
@@ -16,18 +14,9 @@ from centroidb.engine.index.sweep import Swept
 from tests.index.data import KINDS, METRICS, Rows, make
 
 pytest.importorskip("numba")
+pytestmark = pytest.mark.usefixtures("kernels")
 
 DIMS = [*range(1, 20), 127, 128, 129, 135, 136, 256, 784, 1031]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def kernels() -> Iterator[Native]:
-    """The kernels, loaded for these tests only."""
-    loaded = KERNELS.load()
-    assert loaded is not None
-    yield loaded
-    KERNELS._loaded = KERNELS._thread = None
-    KERNELS._asked = False
 
 
 def shelved(vectors: Rows) -> Shelf:

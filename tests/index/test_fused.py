@@ -1,7 +1,6 @@
 """The compiled scan: its products are exact, and it finds what the scan without it finds."""
 
 import importlib
-from collections.abc import Iterator
 
 import numpy as np
 import pytest
@@ -11,9 +10,7 @@ from numpy.typing import NDArray
 
 from centroidb.engine.index import sweep
 from centroidb.engine.index.block import Block
-from centroidb.engine.index.compiled import KERNELS
 from centroidb.engine.index.distance import Metric, index_space
-from centroidb.engine.index.native import Native
 from centroidb.engine.index.queries import Queries
 from centroidb.engine.index.scan import Found, Scan, search
 from centroidb.engine.index.segment import encode_segment
@@ -24,16 +21,7 @@ from centroidb.wal.types import Lsn, Vid
 from tests.index.data import KINDS, METRICS, SEED, Rows, brute_force, make
 
 pytest.importorskip("numba")
-
-
-@pytest.fixture(scope="module", autouse=True)
-def kernels() -> Iterator[Native]:
-    """The kernels, loaded for these tests only."""
-    loaded = KERNELS.load()
-    assert loaded is not None
-    yield loaded
-    KERNELS._loaded = KERNELS._thread = None
-    KERNELS._asked = False
+pytestmark = pytest.mark.usefixtures("kernels")
 
 
 class World:
