@@ -42,7 +42,7 @@ from ...wal.errors import (
     RetryError,
     translate,
 )
-from .promise import Promise
+from .promise import Promise, put
 from .state import State
 
 log = logging.getLogger(__name__)
@@ -169,7 +169,7 @@ class Committer:
     async def _ask(self, message: Request) -> Any:
         self._state.require_sound()
         try:
-            await self._send.send(message)
+            await put(self._send, message)
         except trio.BrokenResourceError:
             self._state.require_sound()
             raise ClosedError("the database is closed") from None
@@ -193,9 +193,12 @@ class Committer:
     async def run(self) -> None:
         """The task: until it is cancelled."""
         try:
-            while True:
-                self._take(await self._receive.receive())
-                await self._work_off()
+            with trio.CancelScope() as work:
+                while True:
+                    self._take(await self._receive.receive())
+                    work.shield = True  # a turn is never cut short
+                    await self._work_off()
+                    work.shield = False
         except Exception as error:
             self._state.die(error)
             raise
@@ -209,8 +212,7 @@ class Committer:
             effect = self.step()
             if effect is None:
                 return
-            with trio.CancelScope(shield=True):
-                await self._carry_out(effect)
+            await self._carry_out(effect)
 
     def _take(self, message: Message) -> None:
         match message:

@@ -6,7 +6,6 @@ made ---- taken ---- done
   cancelled here: withdrawn, the actor skips it
 """
 
-import math
 from copy import copy
 from typing import Generic, TypeVar
 
@@ -20,8 +19,8 @@ class Promise(Generic[T]):
 
     def __init__(self) -> None:
         self._taken = self._done = False
-        self._change: trio.Event | None = None
-        """Set at the next of the two, if the caller waits for it."""
+        self._waiter: trio.lowlevel.Task | None = None
+        """The caller, while it waits."""
         self._value: T | None = None
         self._error: Exception | None = None
         self.withdrawn = False
@@ -29,7 +28,6 @@ class Promise(Generic[T]):
     def take(self) -> bool:
         """The actor begins; False when the caller has withdrawn."""
         self._taken = True
-        self._tell()
         return not self.withdrawn
 
     def keep(self, value: T) -> None:
@@ -46,11 +44,9 @@ class Promise(Generic[T]):
 
     def _finish(self) -> None:
         self._taken = self._done = True
-        self._tell()
-
-    def _tell(self) -> None:
-        if self._change is not None:
-            self._change.set()
+        if self._waiter is not None:
+            trio.lowlevel.reschedule(self._waiter)
+            self._waiter = None
 
     async def wait(self) -> T:
         """Wait for the answer. Cancelled before it is taken, the request is withdrawn.
@@ -58,26 +54,31 @@ class Promise(Generic[T]):
         Taken in the very moment of the cancellation it is answered: who is told
         Cancelled can rely on it that nothing was done.
         """
-        if not self._taken:
-            await self._wait_until_taken()
         if not self._done:
-            with trio.CancelScope(deadline=math.inf, shield=True):
-                await self._next_change()
+            self._waiter = trio.lowlevel.current_task()
+            await trio.lowlevel.wait_task_rescheduled(self._withdraw)
         if self._error is not None:
             raise self._error
         return self._value  # type: ignore[return-value]  # kept: T may itself be None
 
-    async def _wait_until_taken(self) -> None:
-        try:
-            await self._next_change()
-        except trio.Cancelled:
-            if not self._taken:
-                self.withdrawn = True
-                raise
+    def _withdraw(self, _raise_cancel: object) -> trio.lowlevel.Abort:
+        """The caller is cancelled: it may go if nothing has begun."""
+        if self._taken:
+            return trio.lowlevel.Abort.FAILED
+        self._waiter = None
+        self.withdrawn = True
+        return trio.lowlevel.Abort.SUCCEEDED
 
-    async def _next_change(self) -> None:
-        self._change = trio.Event()
-        await self._change.wait()
+
+async def put(inbox: trio.MemorySendChannel[T], request: T) -> None:
+    """Put a request into an inbox. It waits while that is full, and else is no checkpoint:
+
+    the wait for the answer is one, and two would cost each caller a turn of the event loop.
+    """
+    try:
+        inbox.send_nowait(request)
+    except trio.WouldBlock:
+        await inbox.send(request)
 
 
 def own_copy(error: Exception) -> Exception:

@@ -29,7 +29,7 @@ from ...wal.catalog import TableRow
 from ...wal.errors import ClosedError, CorruptError
 from ..storage.blocks import NotCached
 from ..storage.lookup import Answer, IndexProbe, Query, search_exactly, search_index
-from .promise import Promise
+from .promise import Promise, put
 from .quick import Kind, Quick
 from .state import State
 from .wide import unwrapped
@@ -134,7 +134,7 @@ class Searcher:
 
     async def _queue(self, request: Search) -> None:
         try:
-            await self._send.send(request)
+            await put(self._send, request)
         except trio.BrokenResourceError:
             self._state.require_sound()
             raise ClosedError("the database is closed") from None

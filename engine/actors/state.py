@@ -150,7 +150,9 @@ class State:
     def publish(self, progress: Progress) -> None:
         """Show a committed group: its rows and deaths, and last its LSN."""
         for table, head in progress.heads.tables.items():
-            self.deaths.setdefault(table, Deaths(head.next_vid)).reserve(head.next_vid)
+            if table not in self.deaths:
+                self.deaths[table] = Deaths(head.next_vid)
+            self.deaths[table].reserve(head.next_vid)
         for born in progress.born:  # of a table dropped in the same group too
             vids = vid_range(born.first_vid, len(born.rows))
             self.deaths[born.table].reserve(Vid(born.first_vid + len(born.rows)))

@@ -211,9 +211,10 @@ class Supervisor:
 
     def _committed(self) -> None:
         """After each group: who may have something to do now."""
-        self.indexer.wake()
-        if any(map(self.monitor.wants_build, self.state.indexes.values())):
-            self.monitor.wake()
+        if self.state.indexes:
+            self.indexer.wake()
+            if any(map(self.monitor.wants_build, self.state.indexes.values())):
+                self.monitor.wake()
         if self.sweeper.wants_purge():
             self.sweeper.wake()
 

@@ -11,7 +11,6 @@ it would cost more than the work.
 """
 
 from collections.abc import (
-    AsyncGenerator,
     AsyncIterator,
     Callable,
     Iterable,
@@ -19,7 +18,7 @@ from collections.abc import (
     Mapping,
     Sequence,
 )
-from contextlib import aclosing, asynccontextmanager
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
@@ -208,21 +207,37 @@ class TableWriting:
     async def _commit_all(
         self, ids: Any, chunks: Iterable[CommitRequest], key: str | None
     ) -> WriteResult:
-        done = WriteResult()
-        prepared = prepared_here if is_one_key(ids) else prepared_ahead
+        written = _Written(self._committer, key)
         try:
-            async with prepared(iter(chunks)) as ready:
-                number = 0
-                async for request in ready:
-                    outcome = await self._committer.commit(_named(request, key, number))
-                    done += result_of(outcome)
-                    number += 1
+            if is_one_key(ids):
+                for request in chunks:
+                    await written.commit(request)
+            else:
+                async with prepared_ahead(iter(chunks)) as ready:
+                    async for request in ready:
+                        await written.commit(request)
         except CentroiDBError as error:
-            error.written = done
+            error.written = done = written.result
             if done.lsn:
                 error.add_note(f"before this error {done} was committed")
             raise
-        return done
+        return written.result
+
+
+class _Written:
+    """The commits of a call that are in."""
+
+    def __init__(self, committer: Committer, key: str | None) -> None:
+        self.result = WriteResult()
+        self._committer = committer
+        self._key = key
+        self._count = 0
+
+    async def commit(self, request: CommitRequest) -> None:
+        """Commit the next of them."""
+        outcome = await self._committer.commit(_named(request, self._key, self._count))
+        self.result += result_of(outcome)
+        self._count += 1
 
 
 async def _where_it_pays(ids: Any, check: Callable[[], T]) -> T:
@@ -245,20 +260,6 @@ def _named(request: CommitRequest, key: str | None, number: int) -> CommitReques
 def result_of(outcome: Outcome) -> WriteResult:
     """What a commit did, as users see it."""
     return WriteResult(outcome.inserted, outcome.updated, outcome.deleted, outcome.lsn)
-
-
-@asynccontextmanager
-async def prepared_here(
-    chunks: Iterator[CommitRequest],
-) -> AsyncIterator[AsyncIterator[CommitRequest]]:
-    """The chunks, each prepared when it is its turn."""
-
-    async def one_by_one() -> AsyncGenerator[CommitRequest, None]:
-        for request in chunks:
-            yield request
-
-    async with aclosing(one_by_one()) as ready:
-        yield ready
 
 
 @asynccontextmanager

@@ -46,19 +46,25 @@ async def reached(table: Table, queries: Vectors, **how: Any) -> tuple[float, fl
     return float(np.mean(shares)), float(np.mean([hits.rows_scanned for hits in found]))
 
 
-def finding_of(db: Database) -> calibrations.Finding:
-    """The only one behind an open database."""
+def calibrations_of(db: Database) -> calibrations.Calibrations:
+    """Those of an open database."""
     source = db._source
     assert isinstance(source, LiveSource)
-    (found,) = source._supervisor.calibrations._known.values()
+    return source._supervisor.calibrations
+
+
+def finding_of(db: Database) -> calibrations.Finding:
+    """The only one behind an open database."""
+    (found,) = calibrations_of(db)._known.values()
     return found
 
 
 async def another(db: Database, than: calibrations.Finding) -> None:
-    """Wait until it was found anew."""
+    """Wait until it was found anew, which somebody has asked for."""
     with trio.fail_after(60):
         while finding_of(db) is than:
-            await trio.lowlevel.checkpoint()
+            (asked,) = calibrations_of(db)._asked.values()
+            await asked.wait()
 
 
 @pytest.fixture
