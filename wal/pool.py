@@ -72,11 +72,13 @@ class ReaderPool:
         return bool(self._idle and self._slots.value and self._gate.is_set() and not self.closed)
 
     def read_here(self, fn: Callable[[sqlite3.Connection], T]) -> T:
-        """Run `fn(connection)` in this thread, inside one read transaction: see `can_read_here`.
+        """Run `fn(connection)` in this thread, each statement by itself: see `can_read_here`.
 
-        Nothing else happens on the event loop meanwhile, so `fn` must be short.
+        A transaction would cost what a short search takes, and rows that a snapshot sees never
+        change. Nothing else happens on the event loop meanwhile, so `fn` must be short.
         """
-        return _in_transaction(self._idle[-1], fn)
+        with translated("reading"):
+            return fn(self._idle[-1])
 
     async def read_alone(self, fn: Callable[[sqlite3.Connection], T]) -> T:
         """Run `fn` on a connection of its own, if it takes its time: only closing waits for it."""

@@ -54,7 +54,7 @@ class Captured:
                 self.changed = True
 
     def _drawn(self) -> int:
-        return self._random.randrange(self._seen)
+        return int(self._random.random() * self._seen)
 
     def vectors(self, limit: int) -> Vectors:
         """Up to `limit` of them, float32 (n, d); (0, 0) if there are none."""

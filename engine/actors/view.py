@@ -115,7 +115,7 @@ class Views(Protocol):
     """Where views come from: the open database, or a file that another process owns."""
 
     async def open_view(self) -> View:
-        """Pin the committed state of this moment."""
+        """Pin the committed state of this moment; not always a checkpoint, as a read in it is."""
         ...
 
     async def close_view(self, view: View) -> None:
@@ -131,7 +131,6 @@ class OwnViews:
 
     async def open_view(self) -> View:
         """See `Views`."""
-        await trio.lowlevel.checkpoint()
         return open_view(self._state, trio.current_time())
 
     async def close_view(self, view: View) -> None:

@@ -149,6 +149,7 @@ class Database:
 
     @asynccontextmanager
     async def _view(self) -> AsyncIterator[View]:
+        await trio.lowlevel.checkpoint()
         view = await self._source.open_view()
         try:
             yield view

@@ -224,6 +224,7 @@ class Index:
     @asynccontextmanager
     async def _pinned(self) -> AsyncIterator[tuple[View, TableRow, PinnedIndex]]:
         """The index as it is now."""
+        await trio.lowlevel.checkpoint()
         view = await self._source.open_view()
         try:
             pinned = view.indexes.get(self._id)

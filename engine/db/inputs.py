@@ -139,10 +139,11 @@ class Inputs:
 
     def _refuse_bad_values(self, vectors: NDArray[np.float32], what: str) -> NDArray[np.float64]:
         """The squared norms, float64 (n,), all finite and small enough."""
-        squares: NDArray[np.float64] = np.einsum("ij,ij->i", vectors, vectors, dtype=np.float64)
-        wrong = ~(squares <= self._limits.vector_norm**2)
-        if wrong.any():
-            row = int(np.argmax(wrong))
+        wide = vectors.astype(np.float64)
+        squares: NDArray[np.float64] = np.vecdot(wide, wide)
+        small = squares <= self._limits.vector_norm**2
+        if not small.all():
+            row = int(np.argmin(small))
             bad = vectors[row][~np.isfinite(vectors[row])]
             got = f"{bad[0]}" if len(bad) else f"norm {np.sqrt(squares[row]):.3g}"
             raise InputError(

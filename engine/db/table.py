@@ -5,6 +5,7 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing, asynccontextmanager
 from typing import Any, Literal
 
+import trio
 from numpy.typing import ArrayLike
 
 from ...wal.catalog import TableRow
@@ -239,12 +240,14 @@ class Table:
 
     async def index(self, name: str) -> Index:
         """An index of this table."""
+        await trio.lowlevel.checkpoint()
         async with self._snapshot() as snapshot:
             pinned = snapshot.reading(self.name).index_named(name)
             return Index(self._source, pinned.row.id, name)
 
     async def statistics(self) -> TableStatistics:
         """Figures of this moment."""
+        await trio.lowlevel.checkpoint()
         async with self._snapshot() as snapshot:
             table = snapshot.reading(self.name).table
             ended = snapshot.view.deaths[table.id].count_stored

@@ -11,7 +11,6 @@ Leaving the block commits; an exception from inside rolls back.
 
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
-from dataclasses import replace
 from typing import Any, Literal
 
 import numpy as np
@@ -247,8 +246,7 @@ def _merged(
     vids = np.concatenate([answer.vids, np.arange(first_vid, first_vid + len(own))])
     both = np.concatenate([answer.distances, mine])
     order = nearest(both, vids, k)
-    return replace(
-        answer,
+    return answer._replace(
         vids=vids[order],
         distances=both[order],
         rows_scanned=answer.rows_scanned + len(own),

@@ -77,6 +77,11 @@ class CentroidSearch(Protocol):
     centroids: Floats
     """(nlist, d), in index space"""
 
+    @property
+    def ranking(self) -> Ranking | None:
+        """What the kernels rank by; None where a graph does."""
+        ...
+
     def rank(self, queries: Floats, nprobe: int) -> Labels:
         """The nprobe best centroids (q, nprobe) for queries (q, d) as given, best first."""
         ...
@@ -116,7 +121,7 @@ class ExactSearch:
         nprobe = min(nprobe, len(self.centroids))
         kernels = KERNELS.loaded
         if kernels is not None:
-            return kernels.rank(self._ranking, directions, nprobe)
+            return kernels.rank(self.ranking, directions, nprobe)
         ranked = [self._rank(direction, nprobe) for direction in directions]
         return np.array(ranked, dtype=np.int32).reshape(len(queries), -1)
 
@@ -145,7 +150,7 @@ class ExactSearch:
         """
         if nprobe * SIEVED > len(self.centroids):
             return np.arange(len(self.centroids))
-        ranking = self._ranking
+        ranking = self.ranking
         estimates = ranking.halves - ranking.kernels @ direction.astype(np.float32)
         relative, reach, floor = ranking.slacks.tolist()
         slack = relative * (reach + float(np.vdot(direction, direction))) + floor
@@ -169,7 +174,8 @@ class ExactSearch:
         return squared_norms(self.centroids)
 
     @cached_property
-    def _ranking(self) -> Ranking:
+    def ranking(self) -> Ranking:
+        """What the kernels rank by."""
         nlist, dims = self.centroids.shape
         kernels, halves, reach = self.centroids, np.zeros(nlist, np.float32), self._squares.max()
         if self._metric == "cosine":
@@ -190,6 +196,8 @@ class ExactSearch:
 
 class HnswSearch:
     """Looks at the centroids (nlist, d) that a graph proposes."""
+
+    ranking = None
 
     def __init__(self, metric: Metric, centroids: Floats, seed: int) -> None:
         self._exact = ExactSearch(metric, centroids)

@@ -152,10 +152,10 @@ def distance(metric: int, row: int, direction: int, dims: int) -> float:
 def measure(arguments: int) -> int:
     """See `native`; whether there are any rows that have no vectors."""
     given = integers_at(arguments)
-    metric, count, dims = given[native.METRIC], given[native.COUNT], given[native.DIMS]
+    metric, count, dims = given[native.METRIC], given[native.LEFT], given[native.DIMS]
     table = carray(integers_at(given[native.TABLE_AT]), (given[native.NLIST], FIELDS))
-    places, asking = integers_at(given[native.PLACES_AT]), integers_at(given[native.ASKING_AT])
-    out, unread = doubles_at(given[native.OUT_AT]), bytes_at(given[native.UNREAD_AT])
+    places, asking = integers_at(given[native.PLACE_AT]), integers_at(given[native.QUERY_AT])
+    out, unread = doubles_at(given[native.MEASURED_AT]), bytes_at(given[native.UNREAD_AT])
     lacks = 0
     for at in range(count):
         vectors = table[places[at] >> 32, VECTORS]
@@ -275,15 +275,15 @@ def rank(arguments: int) -> int:
     """See `native`; 0."""
     given = integers_at(arguments)
     metric, nlist, dims = given[native.METRIC], given[native.NLIST], given[native.DIMS]
-    nearest = given[native.NEAREST]
-    squares, scores = doubles_at(given[native.SQUARES_AT]), doubles_at(given[native.HEAPS_AT])
+    nearest = given[native.PROBED]
+    squares, scores = doubles_at(given[native.SQUARES_AT]), doubles_at(given[native.SCORES_AT])
     heap = carray(scores, nearest)
-    ranked = carray(counts_at(given[native.OUT_AT]), (given[native.COUNT], nearest))
+    ranked = carray(counts_at(given[native.RANKED_AT]), (given[native.COUNT], nearest))
     kernels = carray(floats_at(given[native.KERNELS_AT]), (nlist, dims))
     halves = carray(floats_at(given[native.HALVES_AT]), nlist)
     slacks = carray(doubles_at(given[native.SLACKS_AT]), 3)
-    estimates = carray(doubles_at(given[native.LOWER_AT]), nlist)
-    narrow = carray(floats_at(given[native.RESIDUALS_AT]), dims)
+    estimates = carray(doubles_at(given[native.ESTIMATES_AT]), nlist)
+    narrow = carray(floats_at(given[native.NARROW_AT]), dims)
     for query in range(given[native.COUNT]):
         address = given[native.DIRECTIONS_AT] + query * dims * DOUBLE_BYTES
         limit, count = np.inf, 0

@@ -80,6 +80,11 @@ class Manifest:
     delta: DeltaView
     batches: Sequence[Batch]
 
+    @property
+    def is_folded(self) -> bool:
+        """Whether all rows are in segments."""
+        return not self.batches and not len(self.delta)
+
 
 @dataclass(eq=False)
 class Generation:

@@ -1,6 +1,6 @@
 """The shared library of compiled kernels, made once on a machine by a process of its own.
 
-    fused, exact --numba--> LLVM IR --its calls of Python cut off--> objects --cc--> FILE, its CRC
+    lone, of fused and exact --numba--> LLVM IR --calls of Python cut off--> objects --cc--> FILE
 
 numba takes 0.6 s, 130 MB and 100,000 objects to be imported, which the garbage collector then
 walks for 50 ms at a time; the library takes a millisecond and nothing of these.  It is made for
@@ -26,13 +26,14 @@ from typing import Final
 SOURCES: Final = (
     "fused.py",
     "exact.py",
+    "lone.py",
     "brackets.py",
     "simd.py",
     "native.py",
     "shelf.py",
     "library.py",
 )
-ENTRIES: Final = {"scan": "fused", "measure": "exact", "rank": "exact"}
+ENTRIES: Final = {"scan": "fused", "measure": "exact", "rank": "exact", "alone": "lone"}
 """The kernels, and the modules they are in."""
 SYMBOL: Final = "centroidb_"
 CPU_INFO: Final = Path("/proc/cpuinfo")

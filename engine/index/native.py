@@ -1,4 +1,4 @@
-"""The compiled kernels as functions of arrays (`fused`, `exact`), by where their machine code is.
+"""The compiled kernels as functions of arrays (`fused`, `exact`, `lone`), by their addresses.
 
 A kernel takes one number, the address of an array of its arguments: numbers, and addresses of
 arrays.  It allocates nothing; what it needs for itself is laid out here, in one piece of memory.
@@ -10,7 +10,7 @@ from ctypes import CFUNCTYPE, addressof, byref, c_int, c_int64, c_void_p
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from itertools import accumulate
-from typing import Any, Final, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,15 +18,18 @@ from numpy.typing import NDArray
 from .arrays import Doubles, Floats, Indices, Labels, Mask, Vids
 from .distance import Metric
 
-METRIC, NLIST, PAIRS, COUNT, DIMS, NEAREST, ROOM, HIGH, LSN, ENDED = range(10)
-TABLE_AT, ASKING_AT, DIRECTIONS_AT, ENDED_AT = range(10, 14)
-COUNTS_AT, ORIGIN_AT, NUMBERS_AT, CODES_AT = range(14, 18)
-HEAPS_AT, RESIDUALS_AT, EXCESS_AT, DOTS_AT, LOWER_AT, PLACE_AT, VID_AT = range(18, 25)
-PLACES_AT, OUT_AT, UNREAD_AT = range(25, 28)
-CENTROIDS_AT, SQUARES_AT, KERNELS_AT, HALVES_AT, SLACKS_AT = range(28, 33)
-"""The arguments: numbers, then addresses."""
+METRIC, NLIST, COUNT, DIMS = range(4)
+PAIRS, NEAREST, ROOM, HIGH, LSN, ENDED = range(4, 10)
+PROBED, LEFT, LIMIT, WHOLE = range(10, 14)
+TABLE_AT, DIRECTIONS_AT, ENDED_AT = range(14, 17)
+CENTROIDS_AT, SQUARES_AT, KERNELS_AT, HALVES_AT, SLACKS_AT = range(17, 22)
+QUERY_AT, COUNTS_AT, ORIGIN_AT, NUMBERS_AT, CODES_AT = range(22, 27)
+HEAPS_AT, RESIDUALS_AT, EXCESS_AT, DOTS_AT, LOWER_AT, PLACE_AT, VID_AT = range(27, 34)
+ASKING_AT, RANKED_AT, SCORES_AT, ESTIMATES_AT, NARROW_AT = range(34, 39)
+MEASURED_AT, UNREAD_AT = range(39, 41)
+"""The arguments: numbers, then addresses. Each kernel has its own of them."""
 
-ARGUMENTS: Final = 33
+ARGUMENTS: Final = 41
 
 L2, COSINE, DOT = range(3)
 METRICS: Final[dict[Metric, int]] = {"l2": L2, "cosine": COSINE, "dot": DOT}
@@ -48,6 +51,12 @@ SIEVED: Final = 2
 SMALLEST: Final = float(np.finfo(np.float64).tiny)
 """In place of the squared norm of a centroid at the origin, which has no direction."""
 
+MEASURED_ALONE: Final = 128
+"""Rows of a query measured at once, after a scan, if k is less than half."""
+
+UNREAD: Final = 1 << 32
+"""A count of rows is so much higher where some of them have no vectors."""
+
 WORD_BYTES: Final = 8
 SCRATCH_WORDS: Final = 1 << 17
 """Memory of 1 MiB is kept for the next scan of a thread; what is larger is let go."""
@@ -66,8 +75,7 @@ def address(array: NDArray[Any]) -> int:
     return start
 
 
-@dataclass(frozen=True, slots=True)
-class Left:
+class Left(NamedTuple):
     """What a scan leaves of q queries, query after query."""
 
     bounds: Doubles
@@ -113,11 +121,29 @@ class OnShelf(Protocol):
     """its address"""
 
 
+class Lone(NamedTuple):
+    """What the kernels make of a query that is alone."""
+
+    ranked: Labels
+    """(1, nprobe): the partitions it has probed, nearest first"""
+    scanned: int
+    """rows looked at"""
+    vid: Vids
+    """(m,): rows that may be among the nearest"""
+    measured: Doubles
+    """(m,): their distances"""
+    unread: Mask | None
+    """(m,): which have no vectors in memory, and so no distance; None if all have"""
+    left: Left | None
+    """In place of these where there are many, of which none is measured."""
+
+
 class Native:
     """Kernels at these addresses."""
 
-    def __init__(self, scan: int, measure: int, rank: int) -> None:
-        self._scan, self._measure, self._rank = map(_Function, (scan, measure, rank))
+    def __init__(self, scan: int, measure: int, rank: int, alone: int) -> None:
+        self._scan, self._measure = _Function(scan), _Function(measure)
+        self._rank, self._alone = _Function(rank), _Function(alone)
 
     def scan(
         self,
@@ -125,7 +151,6 @@ class Native:
         shelf: OnShelf,
         asking: NDArray[np.int64],
         directions: Doubles,
-        rounding: float,
         alive: Alive,
         *,
         uppers: Doubles,
@@ -136,34 +161,60 @@ class Native:
 
         asking: int64 (m, 2), a partition and a query that
         probes it, in order; those of one partition that follow each other are scanned together.
-        rounding: what it adds to the error of a query.  uppers: (q,), upper ends of k rows that are
-        known already.  room: for rows of a query.  Ends are of |x - q|, or of -x.q under dot.
+        uppers: (q,), upper ends of k rows that are known already.  room: for rows of a query.
+        Ends are of |x - q|, or of -x.q under dot.
         """
         q, dims = directions.shape
-        starts = _layout(q, dims, k, room)
-        memory, start = _SCRATCH.words(starts[-1])
-        counts, _, numbers, codes, heaps, residuals, *_, lower, place, vid, _ = starts
-        memory[:heaps] = 0
+        starts = _scan_layout(q, dims, k, room)
+        given, memory = _scanning(metric, shelf, directions, alive, starts, k, room)
+        heaps, residuals = starts[HEAPS_AT - COUNTS_AT : RESIDUALS_AT - COUNTS_AT + 1]
+        memory.view(np.float64)[heaps:residuals].reshape(q, k)[...] = uppers[:, np.newaxis]
+        given[PAIRS], given[ASKING_AT] = len(asking), address(asking)
+        total = _called(self._scan, given)
+        return None if total < 0 else _left(memory, starts, q, k, total)
+
+    def alone(
+        self,
+        ranking: Ranking,
+        shelf: OnShelf,
+        direction: Doubles,
+        alive: Alive,
+        *,
+        nprobe: int,
+        k: int,
+        room: int,
+        whole: bool,
+    ) -> Lone | None:
+        """`rank`, `scan` and `measure` for a direction (1, d), in one call.
+
+        None where a partition is not on the shelf, `whole` ones with their vectors, or where too
+        many rows are left.
+        """
+        nlist, dims = ranking.centroids.shape
+        limit = measured_alone(k)
+        starts = _alone_layout(nlist, nprobe, dims, k, room)
+        given, memory = _scanning(ranking.metric, shelf, direction, alive, starts, k, room)
         values = memory.view(np.float64)
-        values[heaps:residuals].reshape(q, k)[...] = uppers[:, np.newaxis]
-        if rounding:
-            values[numbers:codes].reshape(q, NUMBERS)[:, ROUNDING] = rounding
-        high, lsn, ended = alive
-        total = _called(
-            self._scan,
-            *(METRICS[metric], len(shelf.table), len(asking), q, dims, k, room),
-            *(high, lsn, len(ended), shelf.at),
-            *map(address, (asking, directions, ended)),
-            *[start + WORD_BYTES * at for at in starts[:-1]],
-        )
+        heaps = starts[HEAPS_AT - COUNTS_AT]
+        values[heaps : heaps + k] = np.inf
+        given[PAIRS] = given[PROBED] = nprobe
+        given[LIMIT], given[WHOLE], given[QUERY_AT] = limit, whole, _FIRST_AT
+        given[CENTROIDS_AT : SLACKS_AT + 1] = ranking.addresses
+        total = _called(self._alone, given)
         if total < 0:
             return None
-        return Left(
-            values[heaps:residuals:k].copy(),
-            values[lower : lower + total].copy(),
-            memory[place : place + total].copy(),
-            memory[vid : vid + total].copy(),
-            memory[counts : counts + 2 * q].reshape(q, 2).copy(),
+        some_unread, total = divmod(total, UNREAD)
+        vid, ranked = starts[VID_AT - COUNTS_AT], starts[RANKED_AT - COUNTS_AT]
+        measured, unread = starts[MEASURED_AT - COUNTS_AT : UNREAD_AT - COUNTS_AT + 1]
+        many = total > limit
+        here = 0 if many else total
+        return Lone(
+            memory.view(np.int32)[2 * ranked : 2 * ranked + nprobe].reshape(1, -1).copy(),
+            int(memory[1]),
+            memory[vid : vid + here].copy(),
+            values[measured : measured + here].copy(),
+            memory[unread:].view(np.bool_)[:here].copy() if some_unread else None,
+            _left(memory, starts, 1, k, total) if many else None,
         )
 
     def measure(
@@ -182,11 +233,11 @@ class Native:
         measured, unread = np.zeros(len(places)), np.empty(len(places), np.bool_)
         given = [0] * ARGUMENTS
         given[METRIC], given[NLIST] = METRICS[metric], len(shelf.table)
-        given[COUNT], given[TABLE_AT] = len(places), shelf.at
+        given[LEFT], given[TABLE_AT] = len(places), shelf.at
         given[DIMS], given[DIRECTIONS_AT] = directions.shape[1], address(directions)
-        given[PLACES_AT], given[ASKING_AT] = address(places), address(query)
-        given[OUT_AT], given[UNREAD_AT] = address(measured), address(unread)
-        return measured, unread if _called(self._measure, *given) else None
+        given[PLACE_AT], given[QUERY_AT] = address(places), address(query)
+        given[MEASURED_AT], given[UNREAD_AT] = address(measured), address(unread)
+        return measured, unread if _called(self._measure, given) else None
 
     def rank(self, ranking: Ranking, directions: Doubles, nprobe: int) -> Labels:
         """The best centroids (q, nprobe) for directions (q, d) as for `measure`, best first."""
@@ -195,26 +246,94 @@ class Native:
         memory = np.empty(nprobe + nlist + dims)
         given = [0] * ARGUMENTS
         given[METRIC], given[NLIST], given[COUNT] = METRICS[ranking.metric], nlist, len(ranked)
-        given[DIMS], given[NEAREST] = dims, nprobe
-        given[CENTROIDS_AT:] = ranking.addresses
-        given[DIRECTIONS_AT], given[OUT_AT] = address(directions), address(ranked)
-        given[HEAPS_AT] = start = address(memory)
-        given[LOWER_AT] = start + WORD_BYTES * nprobe
-        given[RESIDUALS_AT] = start + WORD_BYTES * (nprobe + nlist)
-        _called(self._rank, *given)
+        given[DIMS], given[PROBED] = dims, nprobe
+        given[CENTROIDS_AT : SLACKS_AT + 1] = ranking.addresses
+        given[DIRECTIONS_AT], given[RANKED_AT] = address(directions), address(ranked)
+        given[SCORES_AT] = start = address(memory)
+        given[ESTIMATES_AT] = start + WORD_BYTES * nprobe
+        given[NARROW_AT] = start + WORD_BYTES * (nprobe + nlist)
+        _called(self._rank, given)
         return ranked
 
 
+def measured_alone(k: int) -> int:
+    """So many rows of a query that is alone are measured without a thought.
+
+    It would spare some of them, and take longer to find out which.
+    """
+    return max(2 * k, MEASURED_ALONE)
+
+
+def _scanning(
+    metric: Metric,
+    shelf: OnShelf,
+    directions: Doubles,
+    alive: Alive,
+    starts: tuple[int, ...],
+    k: int,
+    room: int,
+) -> tuple[list[int], NDArray[np.int64]]:
+    """Arguments of a scan, and the memory for it, by a layout."""
+    q, dims = directions.shape
+    memory, start = _SCRATCH.words(starts[-1])
+    memory[: starts[HEAPS_AT - COUNTS_AT]] = 0
+    if metric == "cosine":
+        numbers, codes = starts[NUMBERS_AT - COUNTS_AT : CODES_AT - COUNTS_AT + 1]
+        rounding = (dims + 64) * 2.0**-48
+        memory.view(np.float64)[numbers:codes].reshape(q, NUMBERS)[:, ROUNDING] = rounding
+    given = [0] * ARGUMENTS
+    given[METRIC], given[NLIST], given[COUNT], given[DIMS] = (
+        METRICS[metric],
+        len(shelf.table),
+        q,
+        dims,
+    )
+    given[NEAREST], given[ROOM] = k, room
+    given[HIGH], given[LSN], ended = alive
+    given[ENDED], given[ENDED_AT] = len(ended), address(ended)
+    given[TABLE_AT], given[DIRECTIONS_AT] = shelf.at, address(directions)
+    given[COUNTS_AT : COUNTS_AT + len(starts) - 1] = [start + WORD_BYTES * at for at in starts[:-1]]
+    return given, memory
+
+
+def _left(memory: NDArray[np.int64], starts: tuple[int, ...], q: int, k: int, total: int) -> Left:
+    """What a scan has left in its memory."""
+    values = memory.view(np.float64)
+    counts, *_ = starts
+    heaps, residuals = starts[HEAPS_AT - COUNTS_AT : RESIDUALS_AT - COUNTS_AT + 1]
+    lower, place, vid = starts[LOWER_AT - COUNTS_AT : VID_AT - COUNTS_AT + 1]
+    return Left(
+        values[heaps:residuals:k].copy(),
+        values[lower : lower + total].copy(),
+        memory[place : place + total].copy(),
+        memory[vid : vid + total].copy(),
+        memory[counts : counts + 2 * q].reshape(q, 2).copy(),
+    )
+
+
 @lru_cache(maxsize=256)
-def _layout(q: int, dims: int, k: int, room: int) -> tuple[int, ...]:
+def _scan_layout(q: int, dims: int, k: int, room: int) -> tuple[int, ...]:
     """Where the arrays of a scan begin, in words, and where all of them end.
 
-    In the order of the arguments: those up to the heaps are to be zero.
+    In the order of the arguments from `COUNTS_AT` on: those up to the heaps are to be zero.
     """
     padded = (dims + STEP - 1) // STEP * STEP
     sizes = [2 * q, dims, q * NUMBERS, 2 * q * padded // WORD_BYTES]
     sizes += [q * k, q * dims, TILE, TILE // 2, q * room, q * room, q * room]
     return tuple(accumulate(sizes, initial=0))
+
+
+@lru_cache(maxsize=256)
+def _alone_layout(nlist: int, nprobe: int, dims: int, k: int, room: int) -> tuple[int, ...]:
+    """The same for a query that is alone, on to `UNREAD_AT`."""
+    *scan, end = _scan_layout(1, dims, k, room)
+    limit = measured_alone(k)
+    sizes = [2 * nprobe, _words(4 * nprobe), nprobe, nlist, _words(4 * dims), limit, _words(limit)]
+    return (*scan, *accumulate(sizes, initial=end))
+
+
+def _words(size_bytes: int) -> int:
+    return -(-size_bytes // WORD_BYTES)
 
 
 class _Scratch(threading.local):
@@ -236,8 +355,12 @@ class _Scratch(threading.local):
 
 _SCRATCH: Final = _Scratch()
 
+_FIRST: Final = np.zeros(1 << 11, np.int64)
+_FIRST_AT: Final = address(_FIRST)
+"""The query of each row, where there is one query."""
 
-def _called(function: Any, *arguments: int) -> int:
+
+def _called(function: Any, arguments: list[int]) -> int:
     given, result = (c_int64 * ARGUMENTS)(*arguments), c_int64()
     if function(byref(result), None, addressof(given)):
         raise AssertionError("a kernel has raised, which none of them can")

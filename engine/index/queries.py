@@ -38,24 +38,30 @@ class Queries:
     """(q, d): as given; what distances are measured from."""
     directions: Doubles
     """(q, d): as given for l2, of unit length for cosine, scaled by 2^-s for dot."""
-    origins: Doubles
-    """(q,): what rank leaves out: |q|^2 / 2 for l2, 1 for cosine, 0 for dot."""
-    scales: Doubles
-    """(q,): 2^s for dot, 1 otherwise."""
 
     @classmethod
     def of(cls, metric: Metric, vectors: Floats) -> Self:
         """Prepare queries (q, d) float32 as the user gave them."""
         vectors = np.ascontiguousarray(vectors, dtype=np.float32)
-        directions = index_doubles(metric, vectors)
-        origins = scales = np.ones(len(vectors))
+        queries = cls(metric, vectors, index_doubles(metric, vectors))
         if metric == "dot":
-            scales = np.ldexp(1.0, np.frexp(np.sqrt(squared_norms(vectors)))[1])
-            directions /= scales[:, np.newaxis]
-            origins = np.zeros(len(vectors))
-        elif metric == "l2":
-            origins = squared_norms(vectors) / 2
-        return cls(metric, vectors, directions, origins, scales)
+            queries.directions[...] /= queries.scales[:, np.newaxis]
+        return queries
+
+    @cached_property
+    def origins(self) -> Doubles:
+        """(q,): what rank leaves out: |q|^2 / 2 for l2, 1 for cosine, 0 for dot."""
+        if self.metric == "l2":
+            return squared_norms(self.vectors) / 2
+        return np.full(len(self), float(self.metric == "cosine"))
+
+    @cached_property
+    def scales(self) -> Doubles:
+        """(q,): 2^s for dot, 1 otherwise."""
+        if self.metric != "dot":
+            return np.ones(len(self))
+        scales: Doubles = np.ldexp(1.0, np.frexp(np.sqrt(squared_norms(self.vectors)))[1])
+        return scales
 
     @cached_property
     def kernels(self) -> Floats:
@@ -80,13 +86,7 @@ class Queries:
 
     def take(self, indices: Indices) -> Self:
         """The queries at these positions."""
-        return type(self)(
-            self.metric,
-            self.vectors[indices],
-            self.directions[indices],
-            self.origins[indices],
-            self.scales[indices],
-        )
+        return type(self)(self.metric, self.vectors[indices], self.directions[indices])
 
     def ranks_above(self, indices: Indices, distances: Doubles) -> Doubles:
         """Ranks (m,), rounded up, of distances (m,) reported for the queries at these positions."""

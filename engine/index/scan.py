@@ -31,11 +31,12 @@ from typing import Any, Final, Self, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from .arrays import Doubles, Floats, Indices, Mask, Vids
+from .arrays import Doubles, Floats, Indices, Labels, Mask, Vids
 from .chunk import Chunk, Ends, Probe, Task, chunks
 from .distance import Metric, distances
+from .native import measured_alone
 from .queries import Queries
-from .sweep import Partitions, Swept, swept
+from .sweep import Partitions, Probing, Swept, swept, swept_alone
 from .topk import TopK, group_positions
 
 __all__ = ["Fetch", "Found", "Probe", "Scan", "Visible", "search"]
@@ -48,9 +49,6 @@ Fetch: TypeAlias = Callable[[Vids], Floats]
 
 MEASURED_FIRST: Final = 32
 """Rows of a query measured at first, if k is less: fewer are not worth a round of their own."""
-
-MEASURED_ALONE: Final = 128
-"""Rows of a query measured at once, after a sweep."""
 
 MEASURED_VALUES: Final = 1 << 17
 """Values of vectors brought together to be measured: 512 KiB, and as much of queries."""
@@ -153,17 +151,39 @@ class Scan:
         if left is None:
             return False
         self._scanned += left.scanned
-        vid, place = left.left.vid, left.left.place
+        vid = left.left.vid
         alone = len(self.queries) == 1 and self._top.is_empty
-        if alone and len(vid) <= max(2 * self._k, MEASURED_ALONE):
-            # `measure` would spare some of them, and take longer to find out which
-            self._top.begin(self._distances(left, left.query, vid, place), vid)
-            self._reranked += len(vid)
-            return True
+        if alone and len(vid) <= measured_alone(self._k):
+            self._begin(vid, self._distances(left, left.query, vid, left.left.place))
+        else:
+            self._narrow(left)
+        return True
+
+    def sweep_alone(self, probing: Probing) -> Labels | None:
+        """Rank and scan for the one query that there is, before all else, in one step.
+
+        Returns what it has probed (1, nprobe); None if it has to be done step by step.
+        """
+        lone = swept_alone(probing, self.queries, self._k)
+        if lone is None:
+            return None
+        self._scanned += lone.scanned
+        if lone.left is not None:
+            self._narrow(Swept.alone(probing.shelf, self.queries, lone.left))
+        else:
+            self._read(lone.measured, lone.unread, np.zeros(len(lone.vid), np.intp), lone.vid)
+            self._begin(lone.vid, lone.measured)
+        return lone.ranked
+
+    def _begin(self, vid: Vids, measured: Doubles) -> None:
+        self._top.begin(measured, vid)
+        self._reranked += len(vid)
+
+    def _narrow(self, left: Swept) -> None:
+        """Measure what a sweep leaves, as far as need be."""
         bounds, lower = left.ranks()
         self._top.lower(bounds)
-        self.measure(left, _Candidates(left.query, lower, vid, place))
-        return True
+        self.measure(left, _Candidates(left.query, lower, left.left.vid, left.left.place))
 
     def sieve(self, chunk: Chunk) -> _Candidates:
         """The rows of a chunk that may be among the nearest."""
@@ -216,12 +236,16 @@ class Scan:
     ) -> Doubles:
         """Distances (m,) of rows (m,) from queries (m,), by place where they come from a chunk."""
         measured, unread = source.measure(query, place)
+        self._read(measured, unread, query, vid)
+        return measured
+
+    def _read(self, measured: Doubles, unread: Mask | None, query: Indices, vid: Vids) -> None:
+        """Add the distances of rows whose vectors are not in memory."""
         if unread is not None:
             wanted, each = np.unique(vid[unread], return_inverse=True)
             vectors = self._fetch(wanted)[each]
             asked = self.queries.vectors[query[unread]]
             measured[unread] = distances(self.queries.metric, asked, vectors)
-        return measured
 
 
 def _above(bounds: Doubles, dtype: np.dtype[Any]) -> NDArray[np.floating[Any]]:

@@ -6,7 +6,7 @@ partitions go through `chunk` as probes.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from .arrays import Doubles, Indices, Mask
 from .chunk import Probe
 from .compiled import KERNELS
-from .native import Alive, Left, Native
+from .native import Alive, Left, Lone, Native, Ranking
 from .queries import ROUNDING, Queries
 from .shelf import Shelf
 
@@ -71,6 +71,13 @@ class Swept:
     left: Left
     """ends not in rank; place = partition << 32 | row"""
 
+    @classmethod
+    def alone(cls, shelf: Shelf, queries: Queries, left: Left) -> Self:
+        """What is left of the one query that there is."""
+        kernels = KERNELS.loaded
+        assert kernels is not None, "they have found it"
+        return cls(kernels, shelf, queries, np.zeros(len(left.vid), np.intp), left)
+
     @property
     def scanned(self) -> NDArray[np.int64]:
         """(q,): rows looked at"""
@@ -89,6 +96,38 @@ class Swept:
         return measured, unread
 
 
+@dataclass(frozen=True, slots=True)
+class Probing:
+    """A search for one query, before its partitions are ranked."""
+
+    ranking: Ranking
+    shelf: Shelf
+    nprobe: int
+    alive: Alive | None
+    whole: bool
+    """Whether partitions are to have their vectors"""
+
+
+def swept_alone(probing: Probing, queries: Queries, k: int) -> Lone | None:
+    """Rank, scan and measure for the one query that there is; None if that is left to others."""
+    kernels, ranking = KERNELS.loaded, probing.ranking
+    if kernels is None or probing.alive is None or k > K_MAX or queries.dims > DIMS_MAX:
+        return None
+    lone = kernels.alone(
+        ranking,
+        probing.shelf,
+        queries.directions,
+        probing.alive,
+        nprobe=min(probing.nprobe, len(ranking.centroids)),
+        k=k,
+        room=ROOM + 4 * k,
+        whole=probing.whole,
+    )
+    if lone is not None and queries.metric == "dot":
+        lone.measured[...] *= queries.scales[0]
+    return lone
+
+
 def swept(partitions: Partitions, queries: Queries, k: int, bounds: Doubles) -> Swept | None:
     """Scan the partitions; None if that is left to the chunks.
 
@@ -98,13 +137,11 @@ def swept(partitions: Partitions, queries: Queries, k: int, bounds: Doubles) -> 
     kernels = KERNELS.loaded or KERNELS.fused(shelf.rows(ranked.ravel()))
     if kernels is None or partitions.alive is None or k > K_MAX or queries.dims > DIMS_MAX:
         return None
-    rounding = (queries.dims + 64) * 2.0**-48 if queries.metric == "cosine" else 0.0
     left = kernels.scan(
         queries.metric,
         shelf,
         _asking(ranked),
         queries.directions,
-        rounding,
         partitions.alive,
         uppers=_uppers(queries, bounds),
         k=k,

@@ -21,11 +21,20 @@ class TopK:
     def __init__(self, queries: Queries, k: int) -> None:
         self._queries = queries
         self._k = k
-        self.bounds: Doubles = np.full(len(queries), np.inf)
+        self._bounds: Doubles = np.full(len(queries), np.inf)
+        self._has_begun = False  # with k rows, whose bound nobody has asked for yet
         self._uppers: Doubles | None = None  # (q, k): the smallest upper ends so far
         self._query = np.empty(0, np.intp)  # the nearest so far, ordered by query, distance, vid
         self._distance = np.empty(0)
         self._vid = np.empty(0, np.int64)
+
+    @property
+    def bounds(self) -> Doubles:
+        """Ranks (q,) beyond which no row can be among the nearest of a query."""
+        if self._has_begun:
+            self._has_begun = False
+            self.lower(self._queries.ranks_above(self._query[:1], self._distance[-1:]))
+        return self._bounds
 
     @property
     def is_empty(self) -> bool:
@@ -35,7 +44,7 @@ class TopK:
     def prove(self, queries: Indices, uppers: NDArray[np.floating[Any]]) -> None:
         """Take note of upper ends (g, n) of further rows for g of the queries."""
         if self._uppers is None:
-            self._uppers = np.full((len(self.bounds), self._k), np.inf)
+            self._uppers = np.full((len(self._queries), self._k), np.inf)
         lowest = np.concatenate([self._uppers[queries], _smallest(uppers, self._k)], axis=1)
         self._uppers[queries] = lowest = _smallest(lowest, self._k)
         kth = lowest.max(axis=1)
@@ -43,15 +52,14 @@ class TopK:
 
     def lower(self, bounds: Doubles) -> None:
         """Take note of ranks (q,) within which k rows of each query were proven to be."""
-        self.bounds = np.minimum(self.bounds, bounds)
+        self._bounds = np.minimum(self._bounds, bounds)
 
     def begin(self, distance: Doubles, vid: Vids) -> None:
         """Take note of rows (m,) measured for the one query that there is, before all others."""
         order = nearest(distance, vid, self._k)
         self._query = np.zeros(len(order), np.intp)
         self._distance, self._vid = distance[order], vid[order]
-        if len(order) == self._k:
-            self.lower(self._queries.ranks_above(self._query[:1], self._distance[-1:]))
+        self._has_begun = len(order) == self._k
 
     def merge(self, query: Indices, distance: Doubles, vid: Vids) -> None:
         """Take note of measured rows (m,), each for one query."""
@@ -69,7 +77,7 @@ class TopK:
 
     def of(self, query: int) -> tuple[Vids, Doubles]:
         """Vids (m,) and distances (m,) of one query's nearest, in order."""
-        if len(self.bounds) == 1:
+        if len(self._queries) == 1:
             return self._vid, self._distance
         start, stop = np.searchsorted(self._query, [query, query + 1])
         return self._vid[start:stop], self._distance[start:stop]

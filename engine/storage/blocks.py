@@ -96,7 +96,8 @@ class TableReader:
         self._connection = connection
         self._table = table
         self._cache = cache
-        self._keeps_vectors = table.live * table.dim * 4 <= VECTORS_SHARE * cache.nbytes_max
+        self.keeps_vectors = table.live * table.dim * 4 <= VECTORS_SHARE * cache.nbytes_max
+        """Whether vectors join their codes in memory."""
         self._fills_left = FILLED_A_SEARCH
         self._known: dict[int, StoredRow] = {}
         """The first rows that were fetched."""
@@ -152,6 +153,21 @@ class TableReader:
             return known
         return rows.stored_rows(self._connection, self._table, missing) | known
 
+    def shelf_as_it_is(
+        self, generation: Generation, segments: Segments, count: int
+    ) -> Shelf | None:
+        """A shelf with the partitions that are there; None where `count` of them have no room.
+
+        And for rows without int8 codes.
+        """
+        nlist = generation.row.nlist
+        share = min(1.0, count / nlist)
+        row_bytes = self._table.dim * (5 if self.keeps_vectors else 1) + ROW_BYTES
+        room = SHELF_SHARE * self._cache.nbytes_max
+        if generation.codec != "sq8" or share * self._table.live * row_bytes > room:
+            return None
+        return self._cache.derived(("shelf", generation.row.id), segments, lambda: Shelf(nlist))
+
     def shelf(
         self,
         generation: Generation,
@@ -165,17 +181,13 @@ class TableReader:
         None where it would hold more than memory may, and for rows without int8 codes.
         With `loads` false, NotCached in place of None, and where a partition is not there yet.
         """
-        nlist = generation.row.nlist
-        share = min(1.0, ranked.size / nlist)
-        row_bytes = self._table.dim * (5 if self._keeps_vectors else 1) + ROW_BYTES
-        room = SHELF_SHARE * self._cache.nbytes_max
-        if generation.codec != "sq8" or share * self._table.live * row_bytes > room:
+        shelf = self.shelf_as_it_is(generation, segments, ranked.size)
+        if shelf is None:
             if not loads:
                 raise NotCached
             return None
-        shelf = self._cache.derived(("shelf", generation.row.id), segments, lambda: Shelf(nlist))
         labels = ranked.ravel()
-        bare = shelf.bare(labels)[: self._fills_left] if self._keeps_vectors else []
+        bare = shelf.bare(labels)[: self._fills_left] if self.keeps_vectors else []
         missing = shelf.missing(labels)
         if (missing or bare) and not loads:
             raise NotCached
@@ -208,7 +220,7 @@ class TableReader:
 
     def _is_filled_now(self, generation: Generation, block: Block) -> bool:
         """Whether the vectors of a block join its codes in this search."""
-        lacks = self._keeps_vectors and generation.codec != "flat" and block.vectors is None
+        lacks = self.keeps_vectors and generation.codec != "flat" and block.vectors is None
         fills = lacks and self._fills_left > 0
         self._fills_left -= fills
         return fills

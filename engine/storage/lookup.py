@@ -11,10 +11,10 @@ that no reader is busy for long and a checkpoint need not wait for it.
 
 import sqlite3
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from itertools import chain
-from typing import Any
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,7 +34,7 @@ from ..index.queries import Queries
 from ..index.rules import Rules, Stopping
 from ..index.scan import Found, Probe, Scan, search
 from ..index.spread import row_values
-from ..index.sweep import Partitions
+from ..index.sweep import Partitions, Probing
 from .blocks import BlockCache, TableReader
 from .loading import block_rows
 
@@ -67,8 +67,7 @@ class IndexProbe:
     accuracy: float = 1.0
 
 
-@dataclass(frozen=True)
-class Answer:
+class Answer(NamedTuple):
     """What one query found, nearest first, and what it cost."""
 
     vids: NDArray[np.int64]
@@ -114,10 +113,12 @@ class _Looking:
 
     def together(self) -> list[Answer]:
         """All queries, each in the `nprobe` best partitions."""
-        vectors, nprobe = self.query.vectors, self.probe.nprobe
+        vectors = self.query.vectors
         scan = self._scan(vectors)
-        ranked = self.probe.search.rank(vectors, nprobe)
-        self._probe(scan, ranked)
+        ranked = self._probe_alone(scan) if len(vectors) == 1 else None
+        if ranked is None:
+            ranked = self.probe.search.rank(vectors, self.probe.nprobe)
+            self._probe(scan, ranked)
         return [_answer(scan.found(at), ranked.shape[1]) for at in range(len(vectors))]
 
     def one_by_one(self, rules: Rules) -> list[Answer]:
@@ -145,6 +146,20 @@ class _Looking:
     def _scan(self, vectors: NDArray[np.float32]) -> Scan:
         queries = Queries.of(self.query.metric, vectors)
         return Scan(queries, self.query.k, self.visibility, self.reader.fetch)
+
+    def _probe_alone(self, scan: Scan) -> NDArray[np.int32] | None:
+        """Rank and scan for the only query; None where it takes more than the kernels."""
+        generation, manifest, nprobe = self.probe.generation, self.probe.manifest, self.probe.nprobe
+        ranking, reader = self.probe.search.ranking, self.reader
+        shelf = reader.shelf_as_it_is(generation, manifest.segments, nprobe) if ranking else None
+        if ranking is None or shelf is None:
+            return None
+        alive, whole = self.visibility.alive(), reader.keeps_vectors
+        ranked = scan.sweep_alone(Probing(ranking, shelf, nprobe, alive, whole))
+        if ranked is not None and not manifest.is_folded:
+            metric, high = self.query.metric, self.visibility.high
+            scan.probe(_in_memory(metric, manifest, high, ranked), None)
+        return ranked
 
     def _probe(self, scan: Scan, ranked: NDArray[np.int32]) -> None:
         """Scan these partitions, int32 (q, p), the stored rows and those in memory."""
@@ -311,9 +326,11 @@ def _with_rows(reader: TableReader, answers: list[Answer]) -> list[Answer]:
 
 def _described(answer: Answer, known: list[Key | None], stored: Mapping[int, StoredRow]) -> Answer:
     """An answer with the keys that are known, and all else of the other rows."""
+    if not stored:
+        return answer._replace(keys=cast("list[Key]", known), payloads=[None] * len(known))
     keys: list[Key] = []
     payloads: list[str | None] = []
     for vid, key in zip(answer.vids.tolist(), known, strict=True):
         keys.append(stored[vid].key if key is None else key)
         payloads.append(stored[vid].payload if key is None else None)
-    return replace(answer, keys=keys, payloads=payloads)
+    return answer._replace(keys=keys, payloads=payloads)
