@@ -53,7 +53,10 @@ class Table:
 
     @asynccontextmanager
     async def _snapshot(self, given: Snapshot | None = None) -> AsyncIterator[Snapshot]:
-        """The snapshot given, or one of this moment; this very table must be in it."""
+        """The snapshot given, or one of this moment; this very table must be in it.
+
+        Not always a checkpoint: reads are, and a search would take two turns of the loop.
+        """
         if given is not None:
             self._require_in(given)
             yield given
@@ -206,6 +209,7 @@ class Table:
         supervisor = self._source.supervisor()
         check_name("index", name)
         effort = effort_of({"parallel": parallel})
+        await trio.lowlevel.checkpoint()
         async with self._snapshot() as snapshot:
             table = TableReading(self._source, snapshot.view, self.name).table
         parameters = IndexParameters(
