@@ -21,7 +21,7 @@ from centroidb.txn import group
 from centroidb.txn.commit import CommitWriter
 from centroidb.txn.deaths import Visibility
 from centroidb.txn.progress import Ended, Progress
-from centroidb.wal import catalog, connection, meta, rows
+from centroidb.wal import catalog, connection, meta, vectors
 from centroidb.wal.rows import StoredRow
 from centroidb.wal.types import Lsn
 
@@ -193,8 +193,8 @@ def refusals_take_numbers() -> AbstractContextManager[object]:
 def checksums_ignored() -> Iterator[None]:
     """Rows and vectors are read without a look at their checksums."""
     with (
-        patch.multiple(StoredRow, is_whole=lambda _: True, has_its_vector=lambda _: True),
-        patch.object(rows, "first_damaged", lambda *_: None),
+        patch.multiple(StoredRow, has_its_fields=lambda _: True, has_its_vector=lambda _: True),
+        patch.object(vectors, "first_damaged", lambda *_: None),
     ):
         yield
 

@@ -24,6 +24,7 @@ from ..wal.errors import NotFoundError
 from ..wal.log import Record
 from ..wal.rows import Rows, Versions
 from ..wal.types import Key, Lsn, TableId, Vid
+from ..wal.vectors import read_vectors
 from .changes import Change, record
 from .errors import ConflictError
 from .head import Heads
@@ -108,7 +109,7 @@ class CommitWriter:
             raise NotFoundError(f"table {head.name!r}: no row with key {missing[0]!r}")
         vids = np.array([vid_of[key] for key in write.keys], dtype=np.int64)
         ascending, where = np.unique(vids, return_inverse=True)
-        block = rows.read_vectors(self.connection, head.id, ascending, head.dim)
+        block = read_vectors(self.connection, head.id, ascending, head.dim)
         return Write(head.id, Rows.of(write.keys, write.payloads, block.vectors[where]))
 
     def _write_rows(self, write: Write) -> None:

@@ -8,8 +8,7 @@ Statements take many rows each. A statement a row would take the interpreter's
 lock back a row, and beside a busy thread that stalls a commit for 100 to 300 ms.
 For the same reason what is read of many rows comes as one value: SQLite joins the
 BLOBs itself, without the lock, about 1.5 times as fast as row by row, and twice
-beside a busy thread; keys and payloads come as JSON. What is read is checked
-against the CRCs of its vectors: a damaged vector never counts as a far one.
+beside a busy thread; keys and payloads come as JSON, vectors in blocks (`vectors`).
 """
 
 import json
@@ -23,9 +22,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .catalog import TableRow
-from .checksum import blob_crcs, first_damaged, row_blobs, row_crc, row_crcs
+from .checksum import blob_crcs, row_blobs, row_crc, row_crcs
 from .errors import CorruptError
-from .typed import integers, same_length
+from .typed import integers, joined_integers, same_length
 from .types import Key, KeyType, Lsn, TableId, Vid
 
 T = TypeVar("T")
@@ -35,7 +34,8 @@ KEYS_A_STATEMENT = 1_024
 DEATHS_A_READ = 1 << 20
 VERSIONS_A_READ = 1 << 16
 _FIELDS = 7
-_SQL_TYPES: dict[KeyType, str] = {"int": "INTEGER", "str": "TEXT"}
+SQL_TYPES: dict[KeyType, str] = {"int": "INTEGER", "str": "TEXT"}
+"""What a key is cast to when it is read."""
 DIMS_MAX = (1 << 28) // 4
 """A row is no longer than SQLite may read (`connection`)."""
 
@@ -153,7 +153,8 @@ def make_live(connection: sqlite3.Connection, table: TableId, first_vid: Vid, co
     )
 
 
-def _marks(n: int) -> str:
+def question_marks(n: int) -> str:
+    """So many parameters of a statement."""
     return ",".join("?" * n)
 
 
@@ -165,7 +166,7 @@ def live_versions(
     for some in parts(keys, KEYS_A_STATEMENT):
         found += connection.execute(
             f"SELECT l.vid, r.crc, l.key FROM live_{table:d} l JOIN rows_{table:d} r "
-            f"ON r.vid = l.vid WHERE l.key IN ({_marks(len(some))})",
+            f"ON r.vid = l.vid WHERE l.key IN ({question_marks(len(some))})",
             some,
         ).fetchall()
     return found
@@ -176,7 +177,7 @@ def end(connection: sqlite3.Connection, table: TableId, vids: NDArray[np.int64],
     for some in parts(vids.tolist(), KEYS_A_STATEMENT):
         connection.execute(
             f"INSERT INTO dead_{table:d} (vid, key, end_lsn) SELECT vid, key, ? "
-            f"FROM rows_{table:d} WHERE vid IN ({_marks(len(some))})",
+            f"FROM rows_{table:d} WHERE vid IN ({question_marks(len(some))})",
             [lsn, *some],
         )
 
@@ -184,7 +185,9 @@ def end(connection: sqlite3.Connection, table: TableId, vids: NDArray[np.int64],
 def remove_live(connection: sqlite3.Connection, table: TableId, keys: Sequence[Key]) -> None:
     """Forget that these keys have a live version."""
     for some in parts(keys, KEYS_A_STATEMENT):
-        connection.execute(f"DELETE FROM live_{table:d} WHERE key IN ({_marks(len(some))})", some)
+        connection.execute(
+            f"DELETE FROM live_{table:d} WHERE key IN ({question_marks(len(some))})", some
+        )
 
 
 def changed_after(
@@ -192,7 +195,7 @@ def changed_after(
 ) -> Key | None:
     """A key among `keys` that a commit after the snapshot (`lsn`, `high`) wrote, or None."""
     for some in parts(keys, KEYS_A_STATEMENT):
-        marks = _marks(len(some))
+        marks = question_marks(len(some))
         row = connection.execute(
             f"SELECT key FROM live_{table:d} WHERE key IN ({marks}) AND vid >= ? UNION ALL "
             f"SELECT key FROM dead_{table:d} WHERE key IN ({marks}) AND end_lsn > ? LIMIT 1",
@@ -210,7 +213,7 @@ def versions_at(
     """The version of each of `keys` that the snapshot (`lsn`, `high`) sees."""
     found: dict[Key, Vid] = {}
     for some in parts(keys, KEYS_A_STATEMENT):
-        marks = _marks(len(some))
+        marks = question_marks(len(some))
         found.update(
             connection.execute(
                 f"SELECT key, vid FROM live_{table:d} WHERE key IN ({marks}) AND vid < ? UNION ALL "
@@ -235,9 +238,9 @@ class StoredRow(NamedTuple):
         """Whether its vector has its checksum."""
         return zlib.crc32(self.vector) == self.vector_crc
 
-    def is_whole(self) -> bool:
-        """Whether it is as it was written; the key is of a type that a row may have."""
-        if not self.has_its_vector() or not isinstance(self.key, int | str):
+    def has_its_fields(self) -> bool:
+        """Whether all but its vector is as it was written, and the key may be that of a row."""
+        if not isinstance(self.key, int | str):
             return False
         return row_crc(self.key, self.payload, self.vector_crc) == self.crc
 
@@ -260,9 +263,9 @@ def fetch(
 
 
 def require_whole(table: TableRow, stored: Iterable[StoredRow]) -> None:
-    """CorruptError for a row that is not as it was written."""
+    """CorruptError for one of `stored_rows` that is not as it was written."""
     for row in stored:
-        if not row.is_whole():
+        if not row.has_its_fields():
             raise CorruptError(
                 f"table {table.name!r}: the row with key {row.key!r} does not match its checksum"
             )
@@ -271,126 +274,33 @@ def require_whole(table: TableRow, stored: Iterable[StoredRow]) -> None:
 def stored_rows(
     connection: sqlite3.Connection, table: TableRow, vids: Sequence[int]
 ) -> dict[int, StoredRow]:
-    """These versions, unchecked; CorruptError when one is missing."""
+    """These versions; CorruptError when one is missing, or its vector is not as it was written."""
     found: dict[int, StoredRow] = {}
     for some in parts(vids, KEYS_A_STATEMENT):
         found.update(_stored(connection, table, some))
     for vid in vids:
         if vid not in found:
             raise CorruptError(f"table {table.name!r}: row version {vid} is missing")
+        if not found[vid].has_its_vector():
+            raise CorruptError(
+                f"table {table.name!r}: the vector of the row with key {found[vid].key!r} "
+                "does not match its checksum"
+            )
     return found
 
 
 def _stored(
     connection: sqlite3.Connection, table: TableRow, vids: Sequence[int]
 ) -> Iterator[tuple[int, StoredRow]]:
-    columns = _STORED.format(key=_SQL_TYPES[table.key_type])
+    columns = _STORED.format(key=SQL_TYPES[table.key_type])
     text, vectors = connection.execute(
-        f"{columns} rows_{table.id:d} WHERE vid IN ({_marks(len(vids))})", vids
+        f"{columns} rows_{table.id:d} WHERE vid IN ({question_marks(len(vids))})", vids
     ).fetchone()
     size, start = 4 * table.dim, 0
     for vid, key, payload, vector_crc, crc in json.loads(text):
         vector = (vectors or b"")[start : start + size]
         start += size
         yield vid, StoredRow(key, payload, vector, vector_crc, crc)
-
-
-@dataclass(frozen=True)
-class VectorBlock:
-    """Vectors of a run of vids: vids int64 (n,) ascending, crcs uint32 (n,), float32 (n, dim)."""
-
-    vids: NDArray[np.int64]
-    crcs: NDArray[np.uint32]
-    vectors: NDArray[np.float32]
-    keys: Sequence[Key | None] = ()
-    """If asked for: of rows without payloads, None for others, and where its checksum is wrong."""
-
-
-def _integers(text: str | None) -> NDArray[np.int64]:
-    try:
-        return np.array(text.split(",") if text else [], dtype=np.int64)
-    except (ValueError, OverflowError):
-        raise CorruptError("the number or the checksum of a row is damaged") from None
-
-
-_JOINED = (
-    "SELECT group_concat(vid), group_concat(crc), group_concat(vector_crc), "
-    "CAST(group_concat(vector, '') AS BLOB) FROM "
-)
-_BARE_KEYS = "json_group_array(CASE WHEN payload IS NULL THEN CAST(key AS {key}) END)"
-_KEYED = _JOINED.replace(" FROM ", f", {_BARE_KEYS} FROM ")
-
-
-def _block(joined: Sequence[Any], table: TableId, dim: int) -> VectorBlock:
-    vids = _integers(joined[0])
-    name = f"table {table}, rows {vids[:1]} to {vids[-1:]}"
-    raw = joined[3] or b""
-    if len(raw) != len(vids) * dim * 4:
-        raise CorruptError(f"{name}: {len(raw)} bytes of vectors of {dim}")
-    vectors = np.frombuffer(raw, dtype="<f4").reshape(-1, dim)
-    crcs = _integers(joined[1]).astype(np.uint32)
-    vector_crcs = _integers(joined[2]).astype(np.uint32)
-    same_length(name, vids, crcs, vector_crcs)
-    damaged = first_damaged(vectors, vector_crcs)
-    if damaged is not None:
-        raise CorruptError(
-            f"table {table}: the vector of row version {vids[damaged]} does not match its checksum"
-        )
-    keys = _keys(joined[4], crcs, vector_crcs) if len(joined) > 4 else []
-    if np.all(vids[1:] > vids[:-1]):
-        return VectorBlock(vids, crcs, vectors, keys)
-    order = np.argsort(vids)  # group_concat promises no order, though it follows the rowid
-    return VectorBlock(vids[order], crcs[order], vectors[order], [keys[at] for at in order if keys])
-
-
-def _keys(text: str, crcs: NDArray[np.uint32], sums: NDArray[np.uint32]) -> list[Key | None]:
-    found = zip(json.loads(text), sums.tolist(), crcs.tolist(), strict=True)
-    return [
-        key if key is not None and row_crc(key, None, vector_crc) == crc else None
-        for key, vector_crc, crc in found
-    ]
-
-
-def read_block(
-    connection: sqlite3.Connection, table: TableId, first: Vid, until: Vid, dim: int
-) -> VectorBlock:
-    """All stored versions with `first` <= vid < `until`, dead ones too."""
-    sql = f"{_JOINED} rows_{table:d} WHERE vid >= ? AND vid < ?"
-    return _block(connection.execute(sql, (first, until)).fetchone(), table, dim)
-
-
-def read_vectors(
-    connection: sqlite3.Connection,
-    table: TableId,
-    vids: NDArray[np.int64],
-    dim: int,
-    *,
-    keys_of: KeyType | None = None,
-) -> VectorBlock:
-    """The versions named by `vids` (ascending), perhaps with keys; CorruptError if one lacks."""
-    columns = _KEYED.format(key=_SQL_TYPES[keys_of]) if keys_of else _JOINED
-    blocks = [
-        _block(
-            connection.execute(
-                f"{columns} rows_{table:d} WHERE vid IN ({_marks(len(some))})", some
-            ).fetchone(),
-            table,
-            dim,
-        )
-        for some in parts(vids.tolist(), KEYS_A_STATEMENT)
-    ]
-    if not blocks:
-        return VectorBlock(vids, np.empty(0, np.uint32), np.empty((0, dim), np.float32))
-    found = VectorBlock(
-        np.concatenate([block.vids for block in blocks]),
-        np.concatenate([block.crcs for block in blocks]),
-        np.concatenate([block.vectors for block in blocks]),
-        [key for block in blocks for key in block.keys],
-    )
-    if not np.array_equal(found.vids, vids):
-        missing = np.setdiff1d(vids, found.vids)
-        raise CorruptError(f"table {table}: row versions {missing[:5].tolist()} are missing")
-    return found
 
 
 def read_versions(
@@ -402,7 +312,7 @@ def read_versions(
         "WHERE vid >= ? AND vid < ?",
         (first, until),
     ).fetchone()
-    found, sums = _integers(vids), _integers(crcs).astype(np.uint32)
+    found, sums = joined_integers(vids), joined_integers(crcs).astype(np.uint32)
     same_length(f"table {table}, rows {first} to {until}", found, sums)
     order = np.argsort(found, kind="stable")
     return Versions(found[order], sums[order])
@@ -429,7 +339,7 @@ def all_versions(connection: sqlite3.Connection, table: TableId, until: Vid) -> 
 def live_vids(connection: sqlite3.Connection, table: TableId) -> NDArray[np.int64]:
     """The newest version of every key, in no order."""
     (vids,) = connection.execute(f"SELECT group_concat(vid) FROM live_{table:d}").fetchone()
-    return _integers(vids)
+    return joined_integers(vids)
 
 
 def crcs_of(connection: sqlite3.Connection, table: TableId, vids: NDArray[np.int64]) -> Versions:
@@ -437,7 +347,7 @@ def crcs_of(connection: sqlite3.Connection, table: TableId, vids: NDArray[np.int
     pairs: list[tuple[int, int]] = []
     for some in parts(vids.tolist(), KEYS_A_STATEMENT):
         pairs += connection.execute(
-            f"SELECT vid, crc FROM rows_{table:d} WHERE vid IN ({_marks(len(some))})", some
+            f"SELECT vid, crc FROM rows_{table:d} WHERE vid IN ({question_marks(len(some))})", some
         ).fetchall()
     return Versions.of(pairs)
 
@@ -456,8 +366,8 @@ def read_deaths(
         ).fetchone()
         if some[0] is None:
             return np.concatenate(vids), np.concatenate(ends)
-        vids.append(_integers(some[0]))
-        ends.append(_integers(some[1]))
+        vids.append(joined_integers(some[0]))
+        ends.append(joined_integers(some[1]))
         same_length(f"table {table}: its ended versions", vids[-1], ends[-1])
         _require_later(table, vids[-1], after)
         after = int(vids[-1].max())
@@ -494,6 +404,6 @@ def require_plausible(connection: sqlite3.Connection, table: TableRow) -> None:
 def purge(connection: sqlite3.Connection, table: TableId, vids: NDArray[np.int64]) -> None:
     """Remove ended versions that no snapshot sees and no segment lists."""
     for some in parts(vids.tolist(), KEYS_A_STATEMENT):
-        marks = _marks(len(some))
+        marks = question_marks(len(some))
         connection.execute(f"DELETE FROM rows_{table:d} WHERE vid IN ({marks})", some)
         connection.execute(f"DELETE FROM dead_{table:d} WHERE vid IN ({marks})", some)

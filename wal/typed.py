@@ -30,6 +30,14 @@ def integers(what: str, values: Iterable[object] | None) -> NDArray[np.int64]:
         raise CorruptError(f"{what}: a number is damaged") from None
 
 
+def joined_integers(text: str | None) -> NDArray[np.int64]:
+    """The numbers of rows, or their checksums, joined by commas; none for None."""
+    try:
+        return np.array(text.split(",") if text else [], dtype=np.int64)
+    except (ValueError, OverflowError):
+        raise CorruptError("the number or the checksum of a row is damaged") from None
+
+
 def same_length(what: str, *columns: Sequence[Any] | NDArray[Any]) -> None:
     """Raise CorruptError for columns of which one has a value less, which was NULL."""
     if len({len(column) for column in columns}) > 1:

@@ -241,11 +241,15 @@ class Scan:
 
     def _read(self, measured: Doubles, unread: Mask | None, query: Indices, vid: Vids) -> None:
         """Add the distances of rows whose vectors are not in memory."""
-        if unread is not None:
-            wanted, each = np.unique(vid[unread], return_inverse=True)
-            vectors = self._fetch(wanted)[each]
-            asked = self.queries.vectors[query[unread]]
-            measured[unread] = distances(self.queries.metric, asked, vectors)
+        if unread is None:
+            return
+        metric, asked = self.queries.metric, self.queries.vectors
+        if len(asked) == 1:  # no row comes twice
+            measured[unread] = distances(metric, asked[0], self._fetch(vid[unread]))
+            return
+        wanted, each = np.unique(vid[unread], return_inverse=True)
+        vectors = self._fetch(wanted)[each]
+        measured[unread] = distances(metric, asked[query[unread]], vectors)
 
 
 def _above(bounds: Doubles, dtype: np.dtype[Any]) -> NDArray[np.floating[Any]]:

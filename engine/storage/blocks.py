@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 
 from ...wal import rows, segments
 from ...wal.catalog import TableRow
-from ...wal.errors import CorruptError
 from ...wal.rows import StoredRow
 from ...wal.seal import SegmentRef
 from ...wal.segments import StoredSegment
 from ...wal.types import Key, KeyType, Vid
+from ...wal.vectors import read_block, read_vectors
 from ..index.block import Block
 from ..index.cache import Cache
 from ..index.distance import Metric
@@ -113,12 +113,6 @@ class TableReader:
         stored = self._read(vids)
         if len(self._known) < KNOWN:
             self._known |= stored
-        for vid, row in stored.items():
-            if not row.has_its_vector():
-                raise CorruptError(
-                    f"table {self._table.id}: the vector of row version {vid} "
-                    "does not match its checksum"
-                )
         joined = b"".join(stored[vid].vector for vid in vids)
         return np.frombuffer(joined, "<f4").reshape(-1, self._table.dim)
 
@@ -128,7 +122,7 @@ class TableReader:
         """The same, and learn the keys, of this type, of those that have no payload."""
         table = self._table
         ascending, where = np.unique(vids, return_inverse=True)
-        block = rows.read_vectors(self._connection, table.id, ascending, table.dim, keys_of=keys_of)
+        block = read_vectors(self._connection, table.id, ascending, table.dim, keys_of=keys_of)
         if keys_of is not None:
             self._cache.keys.learn(table.id, block.vids, block.keys)
         return block.vectors[where]
@@ -265,5 +259,5 @@ class TableReader:
             yield block
 
     def _run(self, metric: Metric, first: Vid, until: Vid) -> Block:
-        stored = rows.read_block(self._connection, self._table.id, first, until, self._table.dim)
+        stored = read_block(self._connection, self._table.id, first, until, self._table.dim)
         return Block.plain(metric, stored.vids, stored.vectors)

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from ...txn.deaths import Visibility
 from ...wal.blocking import run_blocking
 from ...wal.catalog import TableRow
-from ...wal.rows import VectorBlock
 from ...wal.seal import SegmentRef
+from ...wal.vectors import VectorBlock
 from ..index.calibration import fit, held_against
 from ..index.curves import Curves, residuals
 from ..index.generation import Generation, Manifest

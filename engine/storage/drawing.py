@@ -8,7 +8,7 @@ import numpy as np
 from ...txn.deaths import Visibility
 from ...wal import rows
 from ...wal.catalog import TableRow
-from ...wal.rows import VectorBlock
+from ...wal.vectors import VectorBlock, read_vectors
 from ..index.arrays import Vids
 from ..index.kept_out import KEPT_OUT_ONE_IN, kept_out
 
@@ -39,7 +39,7 @@ def draw(
         listed = random.permutation(rows.live_vids(connection, table.id))
         stored = _stored(connection, table, _visible(listed, visibility), size)
     chosen = random.choice(stored, min(size, len(stored)), replace=False)
-    return _nonzero(rows.read_vectors(connection, table.id, np.sort(chosen), table.dim))
+    return _nonzero(read_vectors(connection, table.id, np.sort(chosen), table.dim))
 
 
 def _nonzero(block: VectorBlock) -> VectorBlock:

@@ -19,6 +19,7 @@ from ...wal.catalog import GenerationRow, TableRow
 from ...wal.errors import CorruptError, translated
 from ...wal.seal import SegmentRef
 from ...wal.types import Lsn, TableId, Vid
+from ...wal.vectors import read_block
 from ..index.centroids import ExactSearch
 from ..index.codec import CODECS
 from ..index.delta import Delta
@@ -170,7 +171,7 @@ def load_batches(
     batches = []
     for start in range(first, until, step):
         end = Vid(min(until, start + step))
-        block = rows.read_block(connection, table.id, Vid(start), end, table.dim)
+        block = read_block(connection, table.id, Vid(start), end, table.dim)
         if len(block.vids):
             lsn = Lsn(0)  # a position is only needed for rows that a commit hands over
             batches.append(Batch(lsn, block.vids, block.vectors, block.crcs, generation.search))

@@ -13,7 +13,7 @@ from centroidb.engine.index.kept_out import kept_out
 from centroidb.engine.storage import calibrating, drawing
 from centroidb.engine.storage.calibrating import calibrate
 from centroidb.engine.storage.drawing import draw
-from centroidb.wal.rows import VectorBlock
+from centroidb.wal.vectors import VectorBlock
 from tests.support.databases import SMALL, checked_db
 
 from .data import DIM, clustered, filed

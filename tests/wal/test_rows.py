@@ -14,6 +14,7 @@ from centroidb.wal import catalog, rows
 from centroidb.wal.errors import CorruptError
 from centroidb.wal.rows import KEYS_A_STATEMENT, ROWS_A_STATEMENT, Rows, Versions
 from centroidb.wal.types import Key, Lsn, TableId, Vid
+from centroidb.wal.vectors import read_block, read_vectors
 from tests.wal.files import (
     DIM,
     committed,
@@ -130,12 +131,12 @@ def test_statements_of_many_rows_lose_none(connection: sqlite3.Connection, n: in
     dead, ends = rows.read_deaths(connection, table)
     assert sorted(dead.tolist()) == list(range(1, n + 1))
     assert set(ends.tolist()) == {3}
-    block = rows.read_block(connection, table, Vid(n + 1), Vid(2 * n + 1), DIM)
+    block = read_block(connection, table, Vid(n + 1), Vid(2 * n + 1), DIM)
     assert np.array_equal(block.vectors, vectors(n, 1))
     assert np.array_equal(block.crcs, rows_of(range(n), 1).crcs)
     some = np.arange(1, 2 * n + 1, 2)
     both = np.concatenate([vectors(n), vectors(n, 1)])
-    read = rows.read_vectors(connection, table, some, DIM)
+    read = read_vectors(connection, table, some, DIM)
     assert np.array_equal(read.vectors, both[some - 1])
     assert np.array_equal(rows.crcs_of(connection, table, some).crcs, read.crcs)
 
@@ -211,7 +212,7 @@ def test_a_row_that_is_not_as_it_was_written(script: str) -> None:
     made.execute(script)
     (head,) = catalog.read_tables(made)
 
-    with pytest.raises(CorruptError, match=r"table 't': the row with key [78] does not match"):
+    with pytest.raises(CorruptError, match=r"table 't': .*row with key [78] does not match"):
         rows.fetch(made, head, [1, 2, 3])
     assert [row.key for row in rows.fetch(made, head, [1, 3]).values()] == [1, 9]
     made.close()
@@ -226,7 +227,7 @@ def test_a_missing_version_is_damage(connection: sqlite3.Connection) -> None:
         rows.fetch(connection, head, [1, 7])
 
     with pytest.raises(CorruptError, match=r"row versions \[7\] are missing"):
-        rows.read_vectors(connection, table, np.array([1, 7]), DIM)
+        read_vectors(connection, table, np.array([1, 7]), DIM)
 
 
 def test_a_vector_of_another_length_is_damage(connection: sqlite3.Connection) -> None:
@@ -237,7 +238,7 @@ def test_a_vector_of_another_length_is_damage(connection: sqlite3.Connection) ->
     connection.execute("UPDATE rows_1 SET vector = x'00000000' WHERE vid = 1")
 
     with pytest.raises(CorruptError, match="20 bytes of vectors of 4"):
-        rows.read_block(connection, table, Vid(0), Vid(3), DIM)
+        read_block(connection, table, Vid(0), Vid(3), DIM)
     connection.execute("ROLLBACK TO before")
     connection.execute("RELEASE before")
 
@@ -248,8 +249,8 @@ def test_nothing_is_read_as_nothing(connection: sqlite3.Connection) -> None:
 
     assert rows.live_versions(connection, table, []) == []
     assert rows.versions_at(connection, table, [], Vid(1), Lsn(1)) == {}
-    assert rows.read_block(connection, table, Vid(0), Vid(9), DIM).vectors.shape == (0, DIM)
-    assert rows.read_vectors(connection, table, np.empty(0, np.int64), DIM).vectors.shape == (0, 4)
+    assert read_block(connection, table, Vid(0), Vid(9), DIM).vectors.shape == (0, DIM)
+    assert read_vectors(connection, table, np.empty(0, np.int64), DIM).vectors.shape == (0, 4)
     assert len(rows.read_versions(connection, table, Vid(0), Vid(9)).vids) == 0
     assert len(Rows.of([], [], np.empty((0, DIM), np.float32))) == 0
     assert Versions.of([]).crcs.dtype == np.uint32
@@ -356,9 +357,9 @@ def test_keys_of_rows_without_payloads_come_with_their_vectors() -> None:
     committed(connection, CommitRequest([Write(table, rows_of(["described"], payload="{}"))]))
     connection.execute(f"UPDATE rows_{table:d} SET key = 'damagee' WHERE key = 'damaged'")
 
-    found = rows.read_vectors(connection, table, np.arange(1, 4), DIM, keys_of="str")
+    found = read_vectors(connection, table, np.arange(1, 4), DIM, keys_of="str")
 
     assert found.keys == ["plain", None, None]
     assert len(found.vectors) == 3
-    assert rows.read_vectors(connection, table, np.arange(1, 4), DIM).keys == []
+    assert read_vectors(connection, table, np.arange(1, 4), DIM).keys == []
     connection.close()

@@ -19,10 +19,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ....txn.deaths import Visibility
-from ....wal import rows, segments
+from ....wal import segments
 from ....wal.blocking import run_blocking
 from ....wal.catalog import TableRow
 from ....wal.types import GenerationId
+from ....wal.vectors import read_vectors
 from ...index.gate import QUERIES, Verdict, recall_at_budget, verdict
 from ...index.generation import Generation, Manifest
 from ...storage.blocks import BlockCache
@@ -79,7 +80,7 @@ class Gate:
         """
         table, listed = self.table, Homes(assigned.versions, assigned.centroids)
         drawn = await run_blocking(held_out, assigned, new.row.seed)
-        block = await self._read(lambda c: rows.read_vectors(c, table.id, drawn, table.dim))
+        block = await self._read(lambda c: read_vectors(c, table.id, drawn, table.dim))
         outcome = await self._verdict("held-out rows", block.vectors, drawn, (old, new), listed)
         captured = self.state.captured.get(old.row.index)
         if captured is not None and len(captured) >= CAPTURED_MIN:

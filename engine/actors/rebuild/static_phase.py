@@ -31,10 +31,10 @@ from ....wal.blocking import run_blocking
 from ....wal.catalog import TableRow
 from ....wal.errors import CorruptError
 from ....wal.pool import ReaderPool
-from ....wal.rows import VectorBlock
 from ....wal.seal import SegmentRef
 from ....wal.segments import StoredSegment
 from ....wal.types import Vid
+from ....wal.vectors import VectorBlock, read_block, read_vectors
 from ...index.centroids import CentroidSearch, make_search
 from ...index.distance import index_space
 from ...index.kept_out import KEPT_OUT_ROWS_MIN, kept_out
@@ -213,7 +213,7 @@ class StaticPhase:
 
     async def _read_vectors(self, vids: Vids) -> VectorBlock:
         dim = self._table.dim
-        return await self._pool.read(lambda c: rows.read_vectors(c, self._table.id, vids, dim))
+        return await self._pool.read(lambda c: read_vectors(c, self._table.id, vids, dim))
 
     async def search_of(self, centroids: NDArray[np.float32]) -> CentroidSearch:
         """What assigns rows to these centroids."""
@@ -283,9 +283,7 @@ class StaticPhase:
         if 2 * len(vids) < until - first:
             return await self._read_vectors(vids)
         table = self._table
-        block = await self._pool.read(
-            lambda c: rows.read_block(c, table.id, first, until, table.dim)
-        )
+        block = await self._pool.read(lambda c: read_block(c, table.id, first, until, table.dim))
         if len(block.vids) == len(vids):
             return block
         kept = np.isin(block.vids, vids, assume_unique=True)

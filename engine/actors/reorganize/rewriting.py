@@ -20,13 +20,14 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from ....wal import rows, segments
+from ....wal import segments
 from ....wal.blocking import run_blocking
 from ....wal.catalog import TableRow
 from ....wal.checksum import RowSum
 from ....wal.seal import SegmentRef
 from ....wal.segments import StoredSegment
 from ....wal.types import Vid
+from ....wal.vectors import read_vectors
 from ...index.centroids import ExactSearch
 from ...index.delta import Delta, DeltaView
 from ...index.distance import index_space
@@ -141,9 +142,7 @@ class Rewriting:
     async def _vectors(self, vids: Vids) -> Vectors:
         """Those of some rows, float32 (n, d); vids: ascending."""
         table = self._table
-        block = await self._state.pool.read(
-            lambda c: rows.read_vectors(c, table.id, vids, table.dim)
-        )
+        block = await self._state.pool.read(lambda c: read_vectors(c, table.id, vids, table.dim))
         return block.vectors
 
     def _version(self, layout: Layout) -> Generation:
@@ -205,9 +204,7 @@ class Rewriting:
     ) -> list[StoredSegment]:
         """Segments of these rows, by partition; vids: ascending."""
         table = self._table
-        block = await self._state.pool.read(
-            lambda c: rows.read_vectors(c, table.id, vids, table.dim)
-        )
+        block = await self._state.pool.read(lambda c: read_vectors(c, table.id, vids, table.dim))
         view = DeltaView(vids, numbers, block.crcs, np.zeros(len(vids)), block.vectors)
         return await run_blocking(encoded, successor, view, self._state.limits.slice_bytes)
 
@@ -290,7 +287,7 @@ def _listed(
     parts = [_read(connection, ref) for ref in refs]
     vids = np.concatenate([part.vids for part in parts])
     order = np.argsort(vids)
-    block = rows.read_vectors(connection, table.id, vids[order], table.dim)
+    block = read_vectors(connection, table.id, vids[order], table.dim)
     vectors = np.empty_like(block.vectors)
     vectors[order] = block.vectors
     return parts, vectors
