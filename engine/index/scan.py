@@ -245,7 +245,9 @@ class Scan:
             return
         metric, asked = self.queries.metric, self.queries.vectors
         if len(asked) == 1:  # no row comes twice
-            measured[unread] = distances(metric, asked[0], self._fetch(vid[unread]))
+            at = np.flatnonzero(unread)
+            at = at[np.argsort(vid[at])]
+            measured[at] = distances(metric, asked[0], self._fetch(vid[at]))
             return
         wanted, each = np.unique(vid[unread], return_inverse=True)
         vectors = self._fetch(wanted)[each]
