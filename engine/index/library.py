@@ -1,6 +1,6 @@
 """The shared library of compiled kernels, made once on a machine by a process of its own.
 
-    lone, of fused and exact --numba--> LLVM IR --calls of Python cut off--> objects --cc--> FILE
+    lone, fused, exact --numba--> LLVM IR --calls of Python cut off--> objects --cc--> FILE, CRC
 
 numba takes 0.6 s, 130 MB and 100,000 objects to be imported, which the garbage collector then
 walks for 50 ms at a time; the library takes a millisecond and nothing of these.  It is made for

@@ -159,15 +159,15 @@ class Native:
     ) -> Left | None:
         """Rows whose brackets reach into the nearest k of queries (q, d); None if too many do.
 
-        asking: int64 (m, 2), a partition and a query that
-        probes it, in order; those of one partition that follow each other are scanned together.
-        uppers: (q,), upper ends of k rows that are known already.  room: for rows of a query.
-        Ends are of |x - q|, or of -x.q under dot.
+        asking: int64 (m, 2), a partition and a query that probes it, in order; those of one
+        partition that follow each other are scanned together.  uppers: (q,), upper ends of k rows
+        that are known already.  room: for rows of a query.  Ends are of |x - q|, or of -x.q under
+        dot.
         """
         q, dims = directions.shape
         starts = _scan_layout(q, dims, k, room)
         given, memory = _scanning(metric, shelf, directions, alive, starts, k, room)
-        heaps, residuals = starts[HEAPS_AT - COUNTS_AT : RESIDUALS_AT - COUNTS_AT + 1]
+        heaps, residuals = starts[HEAPS_AT : RESIDUALS_AT + 1]
         memory.view(np.float64)[heaps:residuals].reshape(q, k)[...] = uppers[:, np.newaxis]
         given[PAIRS], given[ASKING_AT] = len(asking), address(asking)
         total = _called(self._scan, given)
@@ -195,7 +195,7 @@ class Native:
         starts = _alone_layout(nlist, nprobe, dims, k, room)
         given, memory = _scanning(ranking.metric, shelf, direction, alive, starts, k, room)
         values = memory.view(np.float64)
-        heaps = starts[HEAPS_AT - COUNTS_AT]
+        heaps = starts[HEAPS_AT]
         values[heaps : heaps + k] = np.inf
         given[PAIRS] = given[PROBED] = nprobe
         given[LIMIT], given[WHOLE], given[QUERY_AT] = limit, whole, _FIRST_AT
@@ -204,13 +204,13 @@ class Native:
         if total < 0:
             return None
         some_unread, total = divmod(total, UNREAD)
-        vid, ranked = starts[VID_AT - COUNTS_AT], starts[RANKED_AT - COUNTS_AT]
-        measured, unread = starts[MEASURED_AT - COUNTS_AT : UNREAD_AT - COUNTS_AT + 1]
+        vid, ranked = starts[VID_AT], starts[RANKED_AT]
+        measured, unread = starts[MEASURED_AT : UNREAD_AT + 1]
         many = total > limit
         here = 0 if many else total
         return Lone(
             memory.view(np.int32)[2 * ranked : 2 * ranked + nprobe].reshape(1, -1).copy(),
-            int(memory[1]),
+            int(memory[starts[COUNTS_AT] + 1]),
             memory[vid : vid + here].copy(),
             values[measured : measured + here].copy(),
             memory[unread:].view(np.bool_)[:here].copy() if some_unread else None,
@@ -257,10 +257,7 @@ class Native:
 
 
 def measured_alone(k: int) -> int:
-    """So many rows of a query that is alone are measured without a thought.
-
-    It would spare some of them, and take longer to find out which.
-    """
+    """So many rows of a query that is alone are all measured: to find out which takes longer."""
     return max(2 * k, MEASURED_ALONE)
 
 
@@ -276,32 +273,27 @@ def _scanning(
     """Arguments of a scan, and the memory for it, by a layout."""
     q, dims = directions.shape
     memory, start = _SCRATCH.words(starts[-1])
-    memory[: starts[HEAPS_AT - COUNTS_AT]] = 0
+    memory[: starts[HEAPS_AT]] = 0
     if metric == "cosine":
-        numbers, codes = starts[NUMBERS_AT - COUNTS_AT : CODES_AT - COUNTS_AT + 1]
+        numbers, codes = starts[NUMBERS_AT : CODES_AT + 1]
         rounding = (dims + 64) * 2.0**-48
         memory.view(np.float64)[numbers:codes].reshape(q, NUMBERS)[:, ROUNDING] = rounding
     given = [0] * ARGUMENTS
-    given[METRIC], given[NLIST], given[COUNT], given[DIMS] = (
-        METRICS[metric],
-        len(shelf.table),
-        q,
-        dims,
-    )
+    given[METRIC : DIMS + 1] = METRICS[metric], len(shelf.table), q, dims
     given[NEAREST], given[ROOM] = k, room
     given[HIGH], given[LSN], ended = alive
     given[ENDED], given[ENDED_AT] = len(ended), address(ended)
     given[TABLE_AT], given[DIRECTIONS_AT] = shelf.at, address(directions)
-    given[COUNTS_AT : COUNTS_AT + len(starts) - 1] = [start + WORD_BYTES * at for at in starts[:-1]]
+    given[COUNTS_AT : len(starts) - 1] = [start + WORD_BYTES * at for at in starts[COUNTS_AT:-1]]
     return given, memory
 
 
 def _left(memory: NDArray[np.int64], starts: tuple[int, ...], q: int, k: int, total: int) -> Left:
     """What a scan has left in its memory."""
     values = memory.view(np.float64)
-    counts, *_ = starts
-    heaps, residuals = starts[HEAPS_AT - COUNTS_AT : RESIDUALS_AT - COUNTS_AT + 1]
-    lower, place, vid = starts[LOWER_AT - COUNTS_AT : VID_AT - COUNTS_AT + 1]
+    counts = starts[COUNTS_AT]
+    heaps, residuals = starts[HEAPS_AT : RESIDUALS_AT + 1]
+    lower, place, vid = starts[LOWER_AT : VID_AT + 1]
     return Left(
         values[heaps:residuals:k].copy(),
         values[lower : lower + total].copy(),
@@ -313,14 +305,14 @@ def _left(memory: NDArray[np.int64], starts: tuple[int, ...], q: int, k: int, to
 
 @lru_cache(maxsize=256)
 def _scan_layout(q: int, dims: int, k: int, room: int) -> tuple[int, ...]:
-    """Where the arrays of a scan begin, in words, and where all of them end.
+    """Where the arrays of a scan begin, in words, by argument, and last where all of them end.
 
-    In the order of the arguments from `COUNTS_AT` on: those up to the heaps are to be zero.
+    These are the arguments from `COUNTS_AT` to `VID_AT`; those before the heaps are to be zero.
     """
     padded = (dims + STEP - 1) // STEP * STEP
     sizes = [2 * q, dims, q * NUMBERS, 2 * q * padded // WORD_BYTES]
     sizes += [q * k, q * dims, TILE, TILE // 2, q * room, q * room, q * room]
-    return tuple(accumulate(sizes, initial=0))
+    return (*[0] * COUNTS_AT, *accumulate(sizes, initial=0))
 
 
 @lru_cache(maxsize=256)
