@@ -1,4 +1,4 @@
-"""Vectors of many rows at once, as what scans, builds and gates read.
+"""Vectors of many rows at once, as scans, builds and gates read them.
 
 SQLite joins the columns of all rows into one value each: see `rows`. The checksum of every vector
 is proven, so a damaged vector never counts as a far one.

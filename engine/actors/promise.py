@@ -71,9 +71,10 @@ class Promise(Generic[T]):
 
 
 async def put(inbox: trio.MemorySendChannel[T], request: T) -> None:
-    """Put a request into an inbox. It waits while that is full, and else is no checkpoint:
+    """Put a request into an inbox, waiting while it is full.
 
-    the wait for the answer is one, and two would cost each caller a turn of the event loop.
+    Else it is no checkpoint: the wait for the answer is one, and a second would be one more turn of
+    the event loop for each caller.
     """
     try:
         inbox.send_nowait(request)

@@ -16,6 +16,7 @@ from ...wal.catalog import TableRow
 from ...wal.errors import CorruptError, InputError, NotFoundError
 from ...wal.limits import Limits
 from ...wal.types import Key, KeyType
+from ..index.distance import squared_norms
 
 INT64_MAX = (1 << 63) - 1
 NAME_BYTES = 255
@@ -139,8 +140,7 @@ class Inputs:
 
     def _refuse_bad_values(self, vectors: NDArray[np.float32], what: str) -> NDArray[np.float64]:
         """The squared norms, float64 (n,), all finite and small enough."""
-        wide = vectors.astype(np.float64)
-        squares: NDArray[np.float64] = np.vecdot(wide, wide)
+        squares = squared_norms(vectors)
         small = squares <= self._limits.vector_norm**2
         if not small.all():
             row = int(np.argmin(small))

@@ -132,6 +132,7 @@ class Table:
 
     async def iterate(self, *, vectors: bool = False) -> AsyncGenerator[Row, None]:
         """All rows of one state, oldest version first."""
+        await trio.lowlevel.checkpoint()
         async with (
             self._snapshot() as snapshot,
             aclosing(snapshot.iterate(self.name, vectors=vectors)) as rows,

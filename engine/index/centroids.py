@@ -23,6 +23,7 @@ a fixed seed in centroid order, so it is the same graph each time; it proposes s
 float64 decides among these.  It answers approximately, but repeatably.
 """
 
+import math
 from functools import cached_property
 from typing import TYPE_CHECKING, Final, Literal, Protocol
 
@@ -146,14 +147,17 @@ class ExactSearch:
         """Centroids that may be among the nprobe best of a direction (d,), ascending.
 
         Products of float32 are off by `product_slack` |c| |q|, which (|c|^2 + |q|^2) bounds with
-        half of it to spare, for the rounding of what is multiplied and added (see `flat`).
+        half of it to spare, for the rounding of what is multiplied and added (see `flat`). Under
+        dot nothing is added, and 2 |c| |q| is as much, however long the query is.
         """
         if nprobe * SIEVED > len(self.centroids):
             return np.arange(len(self.centroids))
         ranking = self.ranking
         estimates = ranking.halves - ranking.kernels @ direction.astype(np.float32)
         relative, reach, floor = ranking.slacks.tolist()
-        slack = relative * (reach + float(np.vdot(direction, direction))) + floor
+        square = float(np.vdot(direction, direction))
+        length = 2 * math.sqrt(reach * square) if self._metric == "dot" else reach + square
+        slack = relative * length + floor
         limit = np.partition(estimates, nprobe - 1)[nprobe - 1] + np.float32(slack)
         return np.flatnonzero(~(estimates > limit))  # what overflows, in a file that lies, stays
 

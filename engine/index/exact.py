@@ -154,16 +154,17 @@ def measure(arguments: int) -> int:
     given = integers_at(arguments)
     metric, count, dims = given[native.METRIC], given[native.LEFT], given[native.DIMS]
     table = carray(integers_at(given[native.TABLE_AT]), (given[native.NLIST], FIELDS))
-    places, asking = integers_at(given[native.PLACE_AT]), integers_at(given[native.QUERY_AT])
+    places, query = integers_at(given[native.PLACE_AT]), integers_at(given[native.QUERY_AT])
     out, unread = doubles_at(given[native.MEASURED_AT]), bytes_at(given[native.UNREAD_AT])
     lacks = 0
     for at in range(count):
         vectors = table[places[at] >> 32, VECTORS]
         unread[at] = vectors == 0
         lacks |= vectors == 0
+        out[at] = 0.0
         if vectors != 0:
             row = vectors + (places[at] & 0xFFFFFFFF) * dims * FLOAT_BYTES
-            direction = given[native.DIRECTIONS_AT] + asking[at] * dims * DOUBLE_BYTES
+            direction = given[native.DIRECTIONS_AT] + query[at] * dims * DOUBLE_BYTES
             out[at] = distance(metric, row, direction, dims)
     return lacks
 
@@ -244,6 +245,7 @@ def estimate(centroid: Any, direction: Any) -> Any:
 
 @compiled
 def sieve(
+    is_dot: bool,
     kernels: Any,
     halves: Any,
     slacks: Any,
@@ -267,7 +269,8 @@ def sieve(
         estimates[label] = halves[label] - estimate(kernels[label], narrow)
         count = heaped(scores, labels, estimates[label], label, count)
     relative, reach, floor = slacks
-    return scores[0] + relative * (reach + square) + floor
+    length = 2 * np.sqrt(reach * square) if is_dot else reach + square
+    return scores[0] + relative * length + floor
 
 
 @compiled
@@ -290,7 +293,15 @@ def rank(arguments: int) -> int:
         if nearest * SIEVED <= nlist:
             direction = carray(doubles_at(address), dims)
             limit = sieve(
-                kernels, halves, slacks, direction, narrow, estimates, heap, ranked[query]
+                metric == DOT,
+                kernels,
+                halves,
+                slacks,
+                direction,
+                narrow,
+                estimates,
+                heap,
+                ranked[query],
             )
         for label in range(nlist):
             if limit < np.inf and estimates[label] > limit:

@@ -21,14 +21,25 @@ from .simd import compiled, counts_at, integers_at
 
 
 @compiled
-def found_all(table: Any, ranked: Any, asking: Any, whole: int) -> bool:
-    """Ask for the partitions ranked (p,), and say whether all are there; asking: (p, 2).
+def is_there(columns: Any, whole: int) -> bool:
+    """Whether a partition is on the shelf, with its vectors if it is to be whole.
 
-    whole: whether they are to have their vectors.
+    Another thread may put it there meanwhile: see `shelf`.
     """
+    if columns[ROWS] <= 0:
+        return columns[ROWS] == 0
+    for at in range(ROWS):
+        if columns[at] == 0:
+            return False
+    return columns[VECTORS] != 0 or not whole
+
+
+@compiled
+def found_all(table: Any, ranked: Any, asking: Any, whole: int) -> bool:
+    """Ask for the partitions ranked (p,), and say whether all are there; asking: (p, 2)."""
     for at in range(len(ranked)):
         label = ranked[at]
-        if table[label, ROWS] < 0 or (whole and table[label, ROWS] and not table[label, VECTORS]):
+        if not is_there(table[label], whole):
             return False
         asking[at, 0], asking[at, 1] = label, 0
     return True
@@ -36,9 +47,9 @@ def found_all(table: Any, ranked: Any, asking: Any, whole: int) -> bool:
 
 @compiled
 def alone(arguments: int) -> int:
-    """See `native`; how many rows are left, `UNREAD` more where some have no vectors.
+    """See `native`; how many rows are left, `SOME_UNREAD` more where some have no vectors.
 
-    -1 where there is no room for them, or a partition is not there.
+    -1 where there is no room for them, `ABSENT` where a partition is not there.
     """
     given = integers_at(arguments)
     nprobe = given[native.PROBED]
@@ -47,9 +58,9 @@ def alone(arguments: int) -> int:
     ranked = carray(counts_at(given[native.RANKED_AT]), nprobe)
     asking = carray(integers_at(given[native.ASKING_AT]), (nprobe, 2))
     if not found_all(table, ranked, asking, given[native.WHOLE]):
-        return -1
+        return native.ABSENT
     left = scan(arguments)
     if left < 0 or left > given[native.LIMIT]:
         return left
     given[native.LEFT] = left
-    return left + native.UNREAD * measure(arguments)
+    return left + native.SOME_UNREAD * measure(arguments)

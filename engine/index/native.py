@@ -19,15 +19,29 @@ from .arrays import Doubles, Floats, Indices, Labels, Mask, Vids
 from .distance import Metric
 
 METRIC, NLIST, COUNT, DIMS = range(4)
+"""The arguments: numbers first. Of queries, which are COUNT, and centroids."""
+
 PAIRS, NEAREST, ROOM, HIGH, LSN, ENDED = range(4, 10)
+"""Of a scan: partitions by queries, k, rows of a query that may be left, and what is seen."""
+
 PROBED, LEFT, LIMIT, WHOLE = range(10, 14)
+"""Centroids to rank, rows to measure; no more rows than LIMIT alone, of WHOLE partitions or any."""
+
 TABLE_AT, DIRECTIONS_AT, ENDED_AT = range(14, 17)
+"""Then addresses: what is given."""
+
 CENTROIDS_AT, SQUARES_AT, KERNELS_AT, HALVES_AT, SLACKS_AT = range(17, 22)
+"""What is ranked: see `Ranking`."""
+
 QUERY_AT, COUNTS_AT, ORIGIN_AT, NUMBERS_AT, CODES_AT = range(22, 27)
 HEAPS_AT, RESIDUALS_AT, EXCESS_AT, DOTS_AT, LOWER_AT, PLACE_AT, VID_AT = range(27, 34)
+"""Of a scan, its memory and what it finds; QUERY is the query of each row to measure."""
+
 ASKING_AT, RANKED_AT, SCORES_AT, ESTIMATES_AT, NARROW_AT = range(34, 39)
+"""What is asked for, what is ranked, and memory for that."""
+
 MEASURED_AT, UNREAD_AT = range(39, 41)
-"""The arguments: numbers, then addresses. Each kernel has its own of them."""
+"""What is measured."""
 
 ARGUMENTS: Final = 41
 
@@ -54,8 +68,11 @@ SMALLEST: Final = float(np.finfo(np.float64).tiny)
 MEASURED_ALONE: Final = 128
 """Rows of a query measured at once, after a scan, if k is less than half."""
 
-UNREAD: Final = 1 << 32
+SOME_UNREAD: Final = 1 << 32
 """A count of rows is so much higher where some of them have no vectors."""
+
+ABSENT: Final = -2
+"""In place of a count, where a partition is not on the shelf."""
 
 WORD_BYTES: Final = 8
 SCRATCH_WORDS: Final = 1 << 17
@@ -136,6 +153,8 @@ class Lone(NamedTuple):
     """(m,): which have no vectors in memory, and so no distance; None if all have"""
     left: Left | None
     """In place of these where there are many, of which none is measured."""
+    fits: bool
+    """False where there was no room for what a scan has found: then there is none of these."""
 
 
 class Native:
@@ -187,8 +206,7 @@ class Native:
     ) -> Lone | None:
         """`rank`, `scan` and `measure` for a direction (1, d), in one call.
 
-        None where a partition is not on the shelf, `whole` ones with their vectors, or where too
-        many rows are left.
+        None where a partition is not on the shelf, `whole` ones with their vectors.
         """
         nlist, dims = ranking.centroids.shape
         limit = measured_alone(k)
@@ -201,9 +219,10 @@ class Native:
         given[LIMIT], given[WHOLE], given[QUERY_AT] = limit, whole, _FIRST_AT
         given[CENTROIDS_AT : SLACKS_AT + 1] = ranking.addresses
         total = _called(self._alone, given)
-        if total < 0:
+        if total == ABSENT:
             return None
-        some_unread, total = divmod(total, UNREAD)
+        fits = total >= 0
+        some_unread, total = divmod(max(0, total), SOME_UNREAD)
         vid, ranked = starts[VID_AT], starts[RANKED_AT]
         measured, unread = starts[MEASURED_AT : UNREAD_AT + 1]
         many = total > limit
@@ -215,6 +234,7 @@ class Native:
             values[measured : measured + here].copy(),
             memory[unread:].view(np.bool_)[:here].copy() if some_unread else None,
             _left(memory, starts, 1, k, total) if many else None,
+            fits,
         )
 
     def measure(
@@ -230,7 +250,7 @@ class Native:
         Directions are as given, or of unit length for cosine.  Also which rows (m,) have no vectors
         in memory, and so no distance; None if all have.
         """
-        measured, unread = np.zeros(len(places)), np.empty(len(places), np.bool_)
+        measured, unread = np.empty(len(places)), np.empty(len(places), np.bool_)
         given = [0] * ARGUMENTS
         given[METRIC], given[NLIST] = METRICS[metric], len(shelf.table)
         given[LEFT], given[TABLE_AT] = len(places), shelf.at

@@ -36,7 +36,7 @@ from .chunk import Chunk, Ends, Probe, Task, chunks
 from .distance import Metric, distances
 from .native import measured_alone
 from .queries import Queries
-from .sweep import Partitions, Probing, Swept, swept, swept_alone
+from .sweep import Partitions, Probing, Swept, left_alone, swept, swept_alone
 from .topk import TopK, group_positions
 
 __all__ = ["Fetch", "Found", "Probe", "Scan", "Visible", "search"]
@@ -132,6 +132,9 @@ class Scan:
         """Take note of the rows of further blocks, none of which were probed before."""
         if partitions is not None and not self.sweep(partitions):
             probes = chain(partitions.probes(), probes)
+        self._probe_chunks(probes)
+
+    def _probe_chunks(self, probes: Iterable[Probe]) -> None:
         for chunk in chunks(probes, self.queries):
             self.measure(chunk, self.sieve(chunk))
 
@@ -167,12 +170,17 @@ class Scan:
         lone = swept_alone(probing, self.queries, self._k)
         if lone is None:
             return None
+        if not lone.fits:
+            self._probe_chunks(Partitions(probing.shelf, lone.ranked, probing.alive).probes())
+            return lone.ranked
         self._scanned += lone.scanned
         if lone.left is not None:
-            self._narrow(Swept.alone(probing.shelf, self.queries, lone.left))
-        else:
-            self._read(lone.measured, lone.unread, np.zeros(len(lone.vid), np.intp), lone.vid)
-            self._begin(lone.vid, lone.measured)
+            self._narrow(left_alone(probing, self.queries, lone.left))
+            return lone.ranked
+        if lone.unread is not None:
+            query = np.zeros(len(lone.vid), np.intp)
+            self._read(lone.measured, lone.unread, query, lone.vid)
+        self._begin(lone.vid, lone.measured)
         return lone.ranked
 
     def _begin(self, vid: Vids, measured: Doubles) -> None:
@@ -236,13 +244,12 @@ class Scan:
     ) -> Doubles:
         """Distances (m,) of rows (m,) from queries (m,), by place where they come from a chunk."""
         measured, unread = source.measure(query, place)
-        self._read(measured, unread, query, vid)
+        if unread is not None:
+            self._read(measured, unread, query, vid)
         return measured
 
-    def _read(self, measured: Doubles, unread: Mask | None, query: Indices, vid: Vids) -> None:
+    def _read(self, measured: Doubles, unread: Mask, query: Indices, vid: Vids) -> None:
         """Add the distances of rows whose vectors are not in memory."""
-        if unread is None:
-            return
         metric, asked = self.queries.metric, self.queries.vectors
         if len(asked) == 1:  # no row comes twice
             at = np.flatnonzero(unread)

@@ -4,8 +4,9 @@
     table      [ .. ] [ .. ] [-1 ] [ .. ]                  its columns' addresses, and its rows
 
 The compiled scan (`fused`) takes the table as it is: a search that finds all its partitions there
-does nothing for any one of them.  Blocks are only added, so what a running scan reads stays;
-the vectors of rows whose codes are there may come later.
+does nothing for any one of them.  Blocks are only added, so what a running scan reads stays; the
+vectors of rows whose codes are there may come later, once.  A scan does not hold the interpreter
+lock, so the number of rows is written last: who sees it sees the addresses too.
 """
 
 import threading
@@ -60,8 +61,11 @@ class Shelf:
             before = self.blocks[label]
             if self.table[label, ROWS] < 0:
                 self.blocks[label] = block
-                self.table[label] = _addresses(block)
-            elif before is not None and block is not None and block.codes is before.codes:
+                columns = _addresses(block)
+                self.table[label, :ROWS] = columns[:ROWS]
+                self.table[label, VECTORS] = columns[VECTORS]
+                self.table[label, ROWS] = columns[ROWS]
+            elif before is not None and block is not None and _completes(before, block):
                 self.blocks[label] = block
                 self.table[label, VECTORS] = _addresses(block)[VECTORS]
 
@@ -75,6 +79,11 @@ class Shelf:
             block = self.blocks[label]
             if block is not None:
                 yield label, block
+
+
+def _completes(before: Block, block: Block) -> bool:
+    """Whether a block has the vectors that the one before it lacks."""
+    return before.vectors is None and block.vectors is not None and block.codes is before.codes
 
 
 def _each_once(labels: NDArray[np.int32]) -> list[int]:

@@ -6,7 +6,7 @@ partitions go through `chunk` as probes.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Final, Self
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -71,13 +71,6 @@ class Swept:
     left: Left
     """ends not in rank; place = partition << 32 | row"""
 
-    @classmethod
-    def alone(cls, shelf: Shelf, queries: Queries, left: Left) -> Self:
-        """What is left of the one query that there is."""
-        kernels = KERNELS.loaded
-        assert kernels is not None, "they have found it"
-        return cls(kernels, shelf, queries, np.zeros(len(left.vid), np.intp), left)
-
     @property
     def scanned(self) -> NDArray[np.int64]:
         """(q,): rows looked at"""
@@ -111,7 +104,7 @@ class Probing:
 def swept_alone(probing: Probing, queries: Queries, k: int) -> Lone | None:
     """Rank, scan and measure for the one query that there is; None if that is left to others."""
     kernels, ranking = KERNELS.loaded, probing.ranking
-    if kernels is None or probing.alive is None or k > K_MAX or queries.dims > DIMS_MAX:
+    if kernels is None or probing.alive is None or _is_too_large(queries, k):
         return None
     lone = kernels.alone(
         ranking,
@@ -120,12 +113,27 @@ def swept_alone(probing: Probing, queries: Queries, k: int) -> Lone | None:
         probing.alive,
         nprobe=min(probing.nprobe, len(ranking.centroids)),
         k=k,
-        room=ROOM + 4 * k,
+        room=_room(k),
         whole=probing.whole,
     )
     if lone is not None and queries.metric == "dot":
         lone.measured[...] *= queries.scales[0]
     return lone
+
+
+def left_alone(probing: Probing, queries: Queries, left: Left) -> Swept:
+    """What `swept_alone` has not measured."""
+    kernels = KERNELS.loaded
+    assert kernels is not None, "they have found it"
+    return Swept(kernels, probing.shelf, queries, np.zeros(len(left.vid), np.intp), left)
+
+
+def _is_too_large(queries: Queries, k: int) -> bool:
+    return k > K_MAX or queries.dims > DIMS_MAX
+
+
+def _room(k: int) -> int:
+    return ROOM + 4 * k
 
 
 def swept(partitions: Partitions, queries: Queries, k: int, bounds: Doubles) -> Swept | None:
@@ -135,7 +143,7 @@ def swept(partitions: Partitions, queries: Queries, k: int, bounds: Doubles) -> 
     """
     shelf, ranked = partitions.shelf, partitions.ranked
     kernels = KERNELS.loaded or KERNELS.fused(shelf.rows(ranked.ravel()))
-    if kernels is None or partitions.alive is None or k > K_MAX or queries.dims > DIMS_MAX:
+    if kernels is None or partitions.alive is None or _is_too_large(queries, k):
         return None
     left = kernels.scan(
         queries.metric,
@@ -145,7 +153,7 @@ def swept(partitions: Partitions, queries: Queries, k: int, bounds: Doubles) -> 
         partitions.alive,
         uppers=_uppers(queries, bounds),
         k=k,
-        room=ROOM + 4 * k,
+        room=_room(k),
     )
     if left is None:
         return None

@@ -90,7 +90,7 @@ def packed(centroid: int, segment: Segment) -> StoredSegment:
 
 
 class TableReader:
-    """Reads one table on one connection, in a worker thread."""
+    """Reads one table on one connection, in a worker thread or on the event loop."""
 
     def __init__(self, connection: sqlite3.Connection, table: TableRow, cache: BlockCache) -> None:
         self._connection = connection
@@ -150,9 +150,9 @@ class TableReader:
     def shelf_as_it_is(
         self, generation: Generation, segments: Segments, count: int
     ) -> Shelf | None:
-        """A shelf with the partitions that are there; None where `count` of them have no room.
+        """The shelf with what is on it already, of which a search probes `count` partitions.
 
-        And for rows without int8 codes.
+        None where so many have no room, and for rows without int8 codes.
         """
         nlist = generation.row.nlist
         share = min(1.0, count / nlist)

@@ -1,4 +1,4 @@
-"""A search, as a worker thread carries it out on one connection.
+"""A search, as a worker thread or the event loop carries it out on one connection.
 
     rank centroids -> blocks of the probed partitions -> delta -> batches -> scan -> rows
 
@@ -149,13 +149,15 @@ class _Looking:
 
     def _probe_alone(self, scan: Scan) -> NDArray[np.int32] | None:
         """Rank and scan for the only query; None where it takes more than the kernels."""
-        generation, manifest, nprobe = self.probe.generation, self.probe.manifest, self.probe.nprobe
-        ranking, reader = self.probe.search.ranking, self.reader
-        shelf = reader.shelf_as_it_is(generation, manifest.segments, nprobe) if ranking else None
-        if ranking is None or shelf is None:
+        probe, reader = self.probe, self.reader
+        manifest, ranking = probe.manifest, probe.search.ranking
+        if ranking is None:
+            return None
+        shelf = reader.shelf_as_it_is(probe.generation, manifest.segments, probe.nprobe)
+        if shelf is None:
             return None
         alive, whole = self.visibility.alive(), reader.keeps_vectors
-        ranked = scan.sweep_alone(Probing(ranking, shelf, nprobe, alive, whole))
+        ranked = scan.sweep_alone(Probing(ranking, shelf, probe.nprobe, alive, whole))
         if ranked is not None and not manifest.is_folded:
             metric, high = self.query.metric, self.visibility.high
             scan.probe(_in_memory(metric, manifest, high, ranked), None)

@@ -127,6 +127,17 @@ async def test_table(name: str) -> None:
         await checkpoints(OF_TABLE[name], table)
 
 
+async def test_rows_of_an_empty_table() -> None:
+    """To look for rows is a checkpoint, also where there are none."""
+    async with checked_db() as db:
+        table = await db.create_table("t", dim=2)
+        with trio.CancelScope() as scope:
+            scope.cancel()
+            async for _ in table.iterate():
+                pass
+        assert scope.cancelled_caught
+
+
 @pytest.mark.parametrize("name", OF_INDEX)
 async def test_index(name: str) -> None:
     """All coroutines of an index are checkpoints."""

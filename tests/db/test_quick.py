@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 import trio
 
-from centroidb import Table
+from centroidb import Limits, Table
 from centroidb.engine.actors import quick
 from centroidb.engine.actors.quick import HERE_S, KINDS_MAX, Quick
 from centroidb.engine.index.compiled import KERNELS
+from centroidb.engine.index.native import Lone, Native
 from centroidb.engine.storage.blocks import FILLED_A_SEARCH, TableReader
 from centroidb.wal.pool import ReaderPool
 from tests.support.databases import checked_db
@@ -137,8 +138,46 @@ async def test_answers_are_the_same_while_rows_change(monkeypatch: pytest.Monkey
         await table.delete(range(0, ROWS, 7))
         await table.upsert(range(1, ROWS, 9), np.roll(vectors, 1, axis=0)[1::9])
         KERNELS.load()
+        lone: list[Lone | None] = []
+        alone = Native.alone
+
+        def noting(self: Native, *given: Any, **options: Any) -> Lone | None:
+            lone.append(alone(self, *given, **options))
+            return lone[-1]
+
+        monkeypatch.setattr(Native, "alone", noting)
         for vector in vectors[:20]:
             found = await table.search(vector, k=5, nprobe=16)
             exact = await table.search(vector, k=5, exact=True)
             assert found.ids == exact.ids
             assert found.distances.tolist() == exact.distances.tolist()
+        if KERNELS.loaded is not None:  # else there is no numba
+            assert len(lone) == 20
+            assert lone[-1] is not None
+
+
+async def test_searches_on_the_loop_see_their_snapshot(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Beside writers and a purge: what a search reads by itself is of the state that it has."""
+    monkeypatch.setattr(quick, "HERE_S", 60.0)
+    async with checked_db(limits=Limits(purge_rows=50)) as db:
+        table = await db.create_table("t", dim=DIM)
+        vectors = clustered(ROWS)
+        await table.upsert(range(ROWS), vectors, [{"n": at} for at in range(ROWS)])
+        await table.create_index("ix", nlist=16, codec="sq8")
+
+        async def writing() -> None:
+            for at in range(0, ROWS, 50):
+                await table.delete(range(at, at + 20))
+                await table.upsert(range(at + 20, at + 50), vectors[at : at + 30])
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(writing)
+            nursery.start_soon(db.vacuum)
+            with counted(monkeypatch) as places:
+                for vector in vectors[:120]:
+                    async with db.snapshot() as snapshot:
+                        found = await snapshot.search("t", vector, k=5, nprobe=16)
+                        exact = await snapshot.search("t", vector, k=5, exact=True)
+                        assert (found.ids, found.payloads) == (exact.ids, exact.payloads)
+                        assert found.distances.tolist() == exact.distances.tolist()
+            assert "here" in places

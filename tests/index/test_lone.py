@@ -1,5 +1,7 @@
 """A query that is alone: one call of the kernels finds what ranking, scanning, measuring find."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -7,9 +9,10 @@ from centroidb.engine.index import native, sweep
 from centroidb.engine.index.centroids import ExactSearch
 from centroidb.engine.index.compiled import KERNELS
 from centroidb.engine.index.distance import Metric
+from centroidb.engine.index.queries import Queries
 from centroidb.engine.index.scan import Scan
-from centroidb.engine.index.shelf import ROWS
-from centroidb.engine.index.sweep import Partitions, Probing
+from centroidb.engine.index.shelf import ROWS, VECTORS
+from centroidb.engine.index.sweep import Partitions, Probing, swept_alone
 from centroidb.txn.deaths import Visibility
 from tests.index.data import KINDS, METRICS, Rows, make
 from tests.index.world import World, answer
@@ -34,10 +37,10 @@ def step_by_step(world: World, search: ExactSearch, query: Rows, k: int, nprobe:
     return scan
 
 
-@pytest.mark.parametrize("cached", [True, False], ids=["cached", "codes only"])
+@pytest.mark.parametrize("cached", [True, False, None], ids=["cached", "codes only", "mixed"])
 @pytest.mark.parametrize("metric", METRICS)
 @pytest.mark.parametrize("kind", KINDS)
-def test_it_finds_what_the_steps_find(kind: str, metric: Metric, cached: bool) -> None:
+def test_it_finds_what_the_steps_find(kind: str, metric: Metric, cached: bool | None) -> None:
     """The same partitions, rows, distances and counts, to the last bit."""
     for dims in (1, 31, 256):
         vectors = make(kind, 160, dims)
@@ -80,15 +83,42 @@ def test_partitions_that_are_not_there_are_left_to_others() -> None:
     assert world.scan(vectors[0], 5).sweep_alone(probing(world, PARTS)) is None
 
 
-def test_where_many_rows_are_left_few_are_measured(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Those with the lowest ends first, as far as need be; without room it is left to others."""
-    vectors = np.repeat(make("random", 2, 16), 200, axis=0)
-    world = World("l2", vectors, cached=True)
-    scan = world.scan(vectors[0], 3)
+@pytest.mark.parametrize("cached", [True, False], ids=["cached", "codes only"])
+def test_where_many_rows_are_left_some_are_measured(cached: bool) -> None:
+    """Those with the lowest ends first, until the next is too far."""
+    vectors = make("random", 4_000, 4)
+    world = World("l2", vectors, cached=cached)
+    queries = Queries.of("l2", vectors[:1])
+    lone = swept_alone(probing(world, PARTS), queries, 250)
+    assert lone is not None
+    assert lone.left is not None
+    scan = world.scan(vectors[0], 250)
+
     assert scan.sweep_alone(probing(world, PARTS)) is not None
-    assert answer(scan.found(0)) == world.expected(vectors[0], 3)
+
+    assert answer(scan.found(0)) == world.expected(vectors[0], 250)
+    assert 250 <= scan.found(0).rows_reranked < len(lone.left.vid)
+
+
+@pytest.mark.parametrize("cached", [True, False], ids=["cached", "codes only"])
+def test_where_there_is_no_room_chunks_are_scanned(
+    cached: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of the same partitions: the answer is the same."""
     monkeypatch.setattr(sweep, "ROOM", 0)
-    assert world.scan(vectors[0], 3).sweep_alone(probing(world, PARTS)) is None
+    vectors = np.repeat(make("random", 2, 16), 200, axis=0)
+    world = World("l2", vectors, cached=cached)
+    lone = swept_alone(probing(world, PARTS), Queries.of("l2", vectors[:1]), 3)
+    assert lone is not None
+    assert not lone.fits
+    scan = world.scan(vectors[0], 3)
+
+    ranked = scan.sweep_alone(probing(world, PARTS))
+
+    assert ranked is not None
+    assert ranked.tolist() == lone.ranked.tolist()
+    assert answer(scan.found(0)) == world.expected(vectors[0], 3)
+    assert scan.found(0).rows_scanned == len(vectors)
 
 
 def test_what_only_numpy_can_do_is_left_to_it(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -101,6 +131,35 @@ def test_what_only_numpy_can_do_is_left_to_it(monkeypatch: pytest.MonkeyPatch) -
     assert world.scan(vectors[1], sweep.K_MAX + 1).sweep_alone(probing(world, 2)) is None
     monkeypatch.setattr(KERNELS, "_loaded", None)
     assert world.scan(vectors[1], 3).sweep_alone(probing(world, 2)) is None
+
+
+def test_a_shelf_never_lets_vectors_go() -> None:
+    """A scan may be reading them: who comes second is not heard, with vectors or without."""
+    vectors = make("random", 60, 16)
+    world, other = World("l2", vectors, cached=True), World("l2", vectors, cached=False)
+    filled = world.shelf.blocks[0]
+    assert filled is not None
+    assert filled.vectors is not None
+    before = world.shelf.table.copy()
+
+    world.shelf.put(0, filled.with_vectors(filled.vectors.copy()))
+    world.shelf.put(0, replace(filled, floats=None))
+
+    assert world.shelf.blocks[0] is filled
+    assert world.shelf.table.tolist() == before.tolist()
+    bare = other.shelf.blocks[0]
+    assert bare is not None
+    other.shelf.put(0, bare.with_vectors(filled.vectors))
+    assert other.shelf.table[0, VECTORS] == before[0, VECTORS]
+
+
+@pytest.mark.parametrize("length", [1e-6, 1.0, 1e9])
+def test_few_centroids_are_compared_whatever_the_length(length: float) -> None:
+    """Under dot a query is scaled, and the sieve leaves as few of them as before."""
+    centroids = make("random", 300, 32) * np.float32(length)
+    search = ExactSearch("dot", centroids)
+    direction = Queries.of("dot", make("random", 1, 32, 1)).directions[0]
+    assert len(search._likely(direction, 3)) < 10
 
 
 def test_the_largest_k_has_room() -> None:

@@ -20,8 +20,9 @@ class World:
     """Rows (n, d) in partitions, all of them on a shelf; every fifth has ended."""
 
     def __init__(
-        self, metric: Metric, vectors: Rows, *, cached: bool, parts: int = 7, high: int = 0
+        self, metric: Metric, vectors: Rows, *, cached: bool | None, parts: int = 7, high: int = 0
     ) -> None:
+        """cached: whether vectors are in memory; None, those of every other partition."""
         random = np.random.default_rng(SEED)
         self.metric, self.vectors = metric, vectors
         self.vids = np.sort(random.choice(10 * len(vectors), len(vectors), replace=False))
@@ -30,7 +31,8 @@ class World:
         owners = random.integers(0, parts - 1, len(vectors))  # the last one stays empty
         for part in range(parts):
             mine = owners == part
-            self.shelf.put(part, self._block(part, mine, cached) if mine.any() else None)
+            has_vectors = part % 2 == 0 if cached is None else cached
+            self.shelf.put(part, self._block(part, mine, has_vectors) if mine.any() else None)
         deaths = Deaths(Vid(10 * len(vectors)))
         deaths.record(self.vids[::5], Lsn(3))
         self.visible = deaths.visibility(Vid(high or 10 * len(vectors)), Lsn(4))
