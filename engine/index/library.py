@@ -113,12 +113,20 @@ def make(file: Path) -> None:
     if not interpreter.name.startswith("python") or getattr(sys, "frozen", False):
         raise OSError(f"{interpreter} can not be told to compile")
     command = [str(interpreter), "-c", PROGRAM, str(file)]
-    subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, check=True)
+    found_here = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    subprocess.run(
+        command, stdin=subprocess.DEVNULL, capture_output=True, check=True, env=found_here
+    )
 
 
 def build(name: str) -> None:
-    """Write the library to this file, whole or not at all."""
+    """Write the library to this file, whole or not at all.
+
+    OSError where the sources here are others than those it is named by: arguments would not fit.
+    """
     file = Path(name)
+    if file.name != path().name:
+        raise OSError(f"{file.name}: of other sources than {path().name}")
     file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     with tempfile.TemporaryDirectory(dir=file.parent) as scratch:
         linked = Path(scratch) / file.name

@@ -6,7 +6,8 @@
     measure   how far these are                                    `exact`
 
 Between two calls of kernels there are 20 to 60 us of Python and numpy, and where few partitions are
-enough a search takes no longer than that.
+enough a search takes no longer than that.  Rows without codes are all measured, and the nearest are
+kept in a heap: a product in float32 would spare little of that in few dimensions.
 """
 
 from typing import Any
@@ -14,35 +15,81 @@ from typing import Any
 from numba import carray
 
 from . import native
-from .exact import measure, rank
-from .fused import scan
-from .shelf import FIELDS, ROWS, VECTORS
-from .simd import compiled, counts_at, integers_at
+from .exact import comes_after, distance, measure, put_in_order, rank, sink
+from .fused import scan, seen
+from .shelf import FIELDS, ROWS, VECTORS, VIDS
+from .simd import compiled, counts_at, doubles_at, integers_at
 
 
 @compiled
-def is_there(columns: Any, whole: int) -> bool:
-    """Whether a partition is on the shelf, with its vectors if it is to be whole.
+def is_there(columns: Any, plain: int, whole: int) -> bool:
+    """Whether a partition is on the shelf, with codes but for plain ones, with vectors if whole.
 
     Another thread may put it there meanwhile: see `shelf`.
     """
     if columns[ROWS] <= 0:
         return columns[ROWS] == 0
     for at in range(ROWS):
-        if columns[at] == 0:
+        if columns[at] == 0 and (at == VIDS or not plain):
             return False
-    return columns[VECTORS] != 0 or not whole
+    return columns[VECTORS] != 0 or not (plain or whole)
 
 
 @compiled
-def found_all(table: Any, ranked: Any, asking: Any, whole: int) -> bool:
+def found_all(table: Any, ranked: Any, asking: Any, plain: int, whole: int) -> bool:
     """Ask for the partitions ranked (p,), and say whether all are there; asking: (p, 2)."""
     for at in range(len(ranked)):
         label = ranked[at]
-        if not is_there(table[label], whole):
+        if not is_there(table[label], plain, whole):
             return False
         asking[at, 0], asking[at, 1] = label, 0
     return True
+
+
+@compiled
+def offered(distances: Any, vids: Any, value: float, vid: int, count: int) -> int:
+    """Put a row in a heap (k,) of the nearest by (distance, vid); returns how many are in it."""
+    if count < len(vids):
+        distances[count], vids[count] = value, vid
+        count += 1
+        if count == len(vids):
+            heapify(distances, vids, count)
+    elif comes_after(distances, vids, 0, value, vid):
+        distances[0], vids[0] = value, vid
+        sink(distances, vids, 0, count)
+    return count
+
+
+@compiled
+def heapify(distances: Any, vids: Any, count: int) -> None:
+    """Make a heap of the first so many."""
+    for place in range(count // 2 - 1, -1, -1):
+        sink(distances, vids, place, count)
+
+
+@compiled
+def measure_all(arguments: int, table: Any, ranked: Any) -> int:
+    """Measure all rows of the partitions ranked (p,); leaves the k nearest, in order."""
+    given = integers_at(arguments)
+    metric, dims = given[native.METRIC], given[native.DIMS]
+    ended = carray(integers_at(given[native.ENDED_AT]), given[native.ENDED])
+    distances = carray(doubles_at(given[native.MEASURED_AT]), given[native.NEAREST])
+    nearest = carray(integers_at(given[native.VID_AT]), given[native.NEAREST])
+    scanned, count = 0, 0
+    for label in ranked:
+        columns = table[label]
+        vids = integers_at(columns[VIDS])
+        scanned += columns[ROWS]
+        for row in range(columns[ROWS]):
+            if seen(vids[row], given[native.HIGH], given[native.LSN], ended):
+                vector = columns[VECTORS] + 4 * row * dims
+                value = distance(metric, vector, given[native.DIRECTIONS_AT], dims)
+                count = offered(distances, nearest, value, vids[row], count)
+    integers_at(given[native.COUNTS_AT])[1] = scanned
+    if count < len(nearest):
+        heapify(distances, nearest, count)
+    put_in_order(distances[:count], nearest[:count])
+    return count
 
 
 @compiled
@@ -52,13 +99,15 @@ def alone(arguments: int) -> int:
     -1 where there is no room for them, `ABSENT` where a partition is not there.
     """
     given = integers_at(arguments)
-    nprobe = given[native.PROBED]
+    nprobe, plain = given[native.PROBED], given[native.PLAIN]
     rank(arguments)
     table = carray(integers_at(given[native.TABLE_AT]), (given[native.NLIST], FIELDS))
     ranked = carray(counts_at(given[native.RANKED_AT]), nprobe)
     asking = carray(integers_at(given[native.ASKING_AT]), (nprobe, 2))
-    if not found_all(table, ranked, asking, given[native.WHOLE]):
+    if not found_all(table, ranked, asking, plain, given[native.WHOLE]):
         return native.ABSENT
+    if plain:
+        return measure_all(arguments, table, ranked)
     left = scan(arguments)
     if left < 0 or left > given[native.LIMIT]:
         return left

@@ -24,26 +24,27 @@ METRIC, NLIST, COUNT, DIMS = range(4)
 PAIRS, NEAREST, ROOM, HIGH, LSN, ENDED = range(4, 10)
 """Of a scan: partitions by queries, k, rows of a query that may be left, and what is seen."""
 
-PROBED, LEFT, LIMIT, WHOLE = range(10, 14)
-"""Centroids to rank, rows to measure; no more rows than LIMIT alone, of WHOLE partitions or any."""
+PROBED, LEFT, LIMIT, WHOLE, PLAIN = range(10, 15)
+"""Centroids to rank, rows to measure; no more rows than LIMIT alone, of WHOLE partitions or any, or
+of PLAIN ones, which have no codes."""
 
-TABLE_AT, DIRECTIONS_AT, ENDED_AT = range(14, 17)
+TABLE_AT, DIRECTIONS_AT, ENDED_AT = range(15, 18)
 """Then addresses: what is given."""
 
-CENTROIDS_AT, SQUARES_AT, KERNELS_AT, HALVES_AT, SLACKS_AT = range(17, 22)
+CENTROIDS_AT, SQUARES_AT, KERNELS_AT, HALVES_AT, SLACKS_AT = range(18, 23)
 """What is ranked: see `Ranking`."""
 
-QUERY_AT, COUNTS_AT, ORIGIN_AT, NUMBERS_AT, CODES_AT = range(22, 27)
-HEAPS_AT, RESIDUALS_AT, EXCESS_AT, DOTS_AT, LOWER_AT, PLACE_AT, VID_AT = range(27, 34)
+QUERY_AT, COUNTS_AT, ORIGIN_AT, NUMBERS_AT, CODES_AT = range(23, 28)
+HEAPS_AT, RESIDUALS_AT, EXCESS_AT, DOTS_AT, LOWER_AT, PLACE_AT, VID_AT = range(28, 35)
 """Of a scan, its memory and what it finds; QUERY is the query of each row to measure."""
 
-ASKING_AT, RANKED_AT, SCORES_AT, ESTIMATES_AT, NARROW_AT = range(34, 39)
+ASKING_AT, RANKED_AT, SCORES_AT, ESTIMATES_AT, NARROW_AT = range(35, 40)
 """What is asked for, what is ranked, and memory for that."""
 
-MEASURED_AT, UNREAD_AT = range(39, 41)
+MEASURED_AT, UNREAD_AT = range(40, 42)
 """What is measured."""
 
-ARGUMENTS: Final = 41
+ARGUMENTS: Final = 42
 
 L2, COSINE, DOT = range(3)
 METRICS: Final[dict[Metric, int]] = {"l2": L2, "cosine": COSINE, "dot": DOT}
@@ -136,6 +137,8 @@ class OnShelf(Protocol):
     """(nlist, FIELDS)"""
     at: int
     """its address"""
+    plain: bool
+    """whether they have no codes"""
 
 
 class Lone(NamedTuple):
@@ -206,6 +209,8 @@ class Native:
     ) -> Lone | None:
         """`rank`, `scan` and `measure` for a direction (1, d), in one call.
 
+        Of rows without codes all are measured, and the k nearest are left, in order.
+
         None where a partition is not on the shelf, `whole` ones with their vectors.
         """
         nlist, dims = ranking.centroids.shape
@@ -216,7 +221,8 @@ class Native:
         heaps = starts[HEAPS_AT]
         values[heaps : heaps + k] = np.inf
         given[PAIRS] = given[PROBED] = nprobe
-        given[LIMIT], given[WHOLE], given[QUERY_AT] = limit, whole, _FIRST_AT
+        given[LIMIT : PLAIN + 1] = limit, whole, shelf.plain
+        given[QUERY_AT] = _FIRST_AT
         given[CENTROIDS_AT : SLACKS_AT + 1] = ranking.addresses
         total = _called(self._alone, given)
         if total == ABSENT:

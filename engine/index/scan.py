@@ -181,6 +181,8 @@ class Scan:
             query = np.zeros(len(lone.vid), np.intp)
             self._read(lone.measured, lone.unread, query, lone.vid)
         self._begin(lone.vid, lone.measured)
+        if probing.shelf.plain:
+            self._reranked += lone.scanned - len(lone.vid)
         return lone.ranked
 
     def _begin(self, vid: Vids, measured: Doubles) -> None:

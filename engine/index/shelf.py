@@ -23,7 +23,7 @@ from .sq8 import Sq8Rows
 CODES, STEPS, SQUARES, ERRORS, VIDS, CENTROID, ROWS, VECTORS = range(8)
 """Columns of the table: addresses, and the number of rows, -1 where there is no block.
 
-No vectors are at address 0.
+No vectors are at address 0, nor are the codes of rows that have none.
 """
 
 FIELDS: Final = 8
@@ -32,9 +32,10 @@ Addresses: TypeAlias = NDArray[np.int64]
 
 
 class Shelf:
-    """Blocks (nlist,) with int8 codes. Safe in any thread."""
+    """Blocks (nlist,) with int8 codes, or all of them plain, with vectors. Safe in any thread."""
 
-    def __init__(self, nlist: int) -> None:
+    def __init__(self, nlist: int, *, plain: bool = False) -> None:
+        self.plain = plain
         self.table: Addresses = np.zeros((nlist, FIELDS), np.int64)
         self.table[:, ROWS] = -1
         self.at = address(self.table)
@@ -95,8 +96,10 @@ def _addresses(block: Block | None) -> list[int]:
     if block is None or not len(block):
         return [0] * FIELDS
     codes = block.codes
+    vectors = 0 if block.vectors is None else address(block.vectors)
+    if codes is None:
+        return [0, 0, 0, 0, address(block.vids), 0, len(block), vectors]
     assert isinstance(codes, Sq8Rows), "a shelf holds int8 codes"
     columns: list[NDArray[Any]] = [codes.codes, codes.steps, codes.squares, codes.errors]
     columns += [block.vids, codes.centroid]
-    vectors = 0 if block.vectors is None else address(block.vectors)
     return [*map(address, columns), len(block), vectors]

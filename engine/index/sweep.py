@@ -143,7 +143,9 @@ def swept(partitions: Partitions, queries: Queries, k: int, bounds: Doubles) -> 
     """
     shelf, ranked = partitions.shelf, partitions.ranked
     kernels = KERNELS.loaded or KERNELS.fused(shelf.rows(ranked.ravel()))
-    if kernels is None or partitions.alive is None or _is_too_large(queries, k):
+    if kernels is None or partitions.alive is None:
+        return None
+    if shelf.plain or _is_too_large(queries, k):
         return None
     left = kernels.scan(
         queries.metric,

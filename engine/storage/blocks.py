@@ -8,6 +8,7 @@ starts with other segments and is read anew.
 import sqlite3
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -152,15 +153,16 @@ class TableReader:
     ) -> Shelf | None:
         """The shelf with what is on it already, of which a search probes `count` partitions.
 
-        None where so many have no room, and for rows without int8 codes.
+        None where so many have no room.
         """
-        nlist = generation.row.nlist
+        nlist, plain = generation.row.nlist, generation.codec == "flat"
         share = min(1.0, count / nlist)
-        row_bytes = self._table.dim * (5 if self.keeps_vectors else 1) + ROW_BYTES
-        room = SHELF_SHARE * self._cache.nbytes_max
-        if generation.codec != "sq8" or share * self._table.live * row_bytes > room:
+        value_bytes = 4 if plain else 5 if self.keeps_vectors else 1
+        row_bytes = self._table.dim * value_bytes + ROW_BYTES
+        if share * self._table.live * row_bytes > SHELF_SHARE * self._cache.nbytes_max:
             return None
-        return self._cache.derived(("shelf", generation.row.id), segments, lambda: Shelf(nlist))
+        made = partial(Shelf, nlist, plain=plain)
+        return self._cache.derived(("shelf", generation.row.id), segments, made)
 
     def shelf(
         self,
@@ -172,7 +174,7 @@ class TableReader:
     ) -> Shelf | None:
         """A shelf with the partitions named in ranked int32 (q, nprobe).
 
-        None where it would hold more than memory may, and for rows without int8 codes.
+        None where it would hold more than memory may.
         With `loads` false, NotCached in place of None, and where a partition is not there yet.
         """
         shelf = self.shelf_as_it_is(generation, segments, ranked.size)
@@ -181,7 +183,8 @@ class TableReader:
                 raise NotCached
             return None
         labels = ranked.ravel()
-        bare = shelf.bare(labels)[: self._fills_left] if self.keeps_vectors else []
+        fills = self.keeps_vectors and not shelf.plain
+        bare = shelf.bare(labels)[: self._fills_left] if fills else []
         missing = shelf.missing(labels)
         if (missing or bare) and not loads:
             raise NotCached

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -63,14 +63,17 @@ def test_a_kind_is_quick_after_a_quick_one() -> None:
     assert (KINDS_MAX,) in known
 
 
-async def test_a_lone_search_is_answered_on_the_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("codec", ["sq8", "flat"])
+async def test_a_lone_search_is_answered_on_the_loop(
+    codec: Literal["sq8", "flat"], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """From the second one of its kind on; those that come together go to workers."""
     monkeypatch.setattr(quick, "HERE_S", 60.0)
     async with checked_db() as db:
         table = await db.create_table("t", dim=DIM)
         vectors = clustered(ROWS)
         await table.upsert(range(ROWS), vectors)
-        await table.create_index("ix", nlist=16, codec="sq8")
+        await table.create_index("ix", nlist=16, codec=codec)
         for _ in range(2 + 16 // FILLED_A_SEARCH * 2):  # all are in memory then, with vectors
             await table.search(vectors[0], nprobe=16)
         with counted(monkeypatch) as places:
@@ -85,14 +88,17 @@ async def test_a_lone_search_is_answered_on_the_loop(monkeypatch: pytest.MonkeyP
         assert await searched(table, vectors[:3]) == first
 
 
-async def test_a_search_that_must_load_goes_to_a_worker(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("codec", ["sq8", "flat"])
+async def test_a_search_that_must_load_goes_to_a_worker(
+    codec: Literal["sq8", "flat"], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Partitions that are not in memory are never read on the event loop."""
     monkeypatch.setattr(quick, "HERE_S", 60.0)
     async with checked_db(cache_bytes=0) as db:
         table = await db.create_table("t", dim=DIM)
         vectors = clustered(ROWS)
         await table.upsert(range(ROWS), vectors)
-        await table.create_index("ix", nlist=16, codec="sq8")
+        await table.create_index("ix", nlist=16, codec=codec)
         with counted(monkeypatch) as places:
             await searched(table, vectors[:3])
         assert places.count("worker") == 3
@@ -127,14 +133,17 @@ async def test_codes_are_read_first_and_vectors_join_them(monkeypatch: pytest.Mo
         assert read == []
 
 
-async def test_answers_are_the_same_while_rows_change(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("codec", ["sq8", "flat"])
+async def test_answers_are_the_same_while_rows_change(
+    codec: Literal["sq8", "flat"], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """With the kernels or without, with rows ended, replaced and not yet folded."""
     monkeypatch.setattr(quick, "HERE_S", 60.0)
     async with checked_db() as db:
         table = await db.create_table("t", dim=128)
         vectors = clustered(ROWS, dim=128)
         await table.upsert(range(ROWS), vectors)
-        await table.create_index("ix", nlist=16, codec="sq8")
+        await table.create_index("ix", nlist=16, codec=codec)
         await table.delete(range(0, ROWS, 7))
         await table.upsert(range(1, ROWS, 9), np.roll(vectors, 1, axis=0)[1::9])
         KERNELS.load()

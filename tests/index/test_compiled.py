@@ -1,6 +1,7 @@
 """Where the compiled kernels come from: a library of this machine, and where there is none."""
 
 import os
+import subprocess
 import time
 from importlib.metadata import PackageNotFoundError
 from pathlib import Path
@@ -45,6 +46,13 @@ def test_they_are_made_once_they_pay(cache: Path) -> None:
     (made,) = cache.iterdir()
     assert made == library.path()
     assert works(Kernels().fused(1))
+
+
+def test_a_library_of_other_sources_is_not_made(cache: Path) -> None:
+    """Its arguments would not fit, and that would end the process."""
+    with pytest.raises(subprocess.CalledProcessError):
+        library.make(cache / "kernels-of-another.so")
+    assert not list(cache.iterdir())
 
 
 def test_a_library_that_others_can_write_is_not_loaded(cache: Path) -> None:

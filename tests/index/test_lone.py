@@ -58,6 +58,28 @@ def test_it_finds_what_the_steps_find(kind: str, metric: Metric, cached: bool | 
                 assert scan.found(0).rows_reranked == steps.rows_reranked
 
 
+@pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize("kind", KINDS)
+def test_rows_without_codes_are_all_measured(kind: str, metric: Metric) -> None:
+    """Those of the partitions probed, and no others; a batch goes through chunks as before."""
+    for dims in (1, 3, 64, 200):
+        vectors = make(kind, 160, dims)
+        world = World(metric, vectors, cached=True, plain=True, high=1200)
+        search = world.centroid_search()
+        queries = np.concatenate([vectors[:1], make(kind, 2, dims, 1)])
+        for query in queries:
+            for k, nprobe in ((1, 1), (10, 3), (400, 6), (10, PARTS), (10, 99)):
+                scan = world.scan(query, k)
+                ranked = scan.sweep_alone(probing(world, nprobe))
+                assert ranked is not None
+                found = scan.found(0)
+                assert found.rows_scanned == found.rows_reranked == world.shelf.rows(ranked[0])
+                steps = step_by_step(world, search, query, k, nprobe).found(0)
+                assert answer(found) == answer(steps)
+        expected = [world.expected(query, 10) for query in queries]
+        assert [answer(found) for found in world.search(queries, 10)] == expected
+
+
 def test_rows_in_memory_join_what_it_finds() -> None:
     """What is probed after it is compared with the k-th row that it has found."""
     vectors = make("random", 200, 16)
@@ -74,6 +96,10 @@ def test_rows_in_memory_join_what_it_finds() -> None:
 
 def test_partitions_that_are_not_there_are_left_to_others() -> None:
     """One that is not on the shelf, or has no vectors where they are wanted."""
+    for plain in (True, False):
+        world = World("l2", make("random", 100, 16), cached=True, plain=plain)
+        world.shelf.table[1, ROWS] = -1
+        assert world.scan(world.vectors[0], 5).sweep_alone(probing(world, PARTS)) is None
     vectors = make("random", 100, 16)
     for cached in (True, False):
         world = World("l2", vectors, cached=cached)

@@ -5,6 +5,7 @@ from numpy.typing import NDArray
 
 from centroidb.engine.index.block import Block
 from centroidb.engine.index.centroids import ExactSearch
+from centroidb.engine.index.codec import CodecName
 from centroidb.engine.index.distance import Metric, index_space
 from centroidb.engine.index.queries import Queries
 from centroidb.engine.index.scan import Found, Scan, search
@@ -20,13 +21,23 @@ class World:
     """Rows (n, d) in partitions, all of them on a shelf; every fifth has ended."""
 
     def __init__(
-        self, metric: Metric, vectors: Rows, *, cached: bool | None, parts: int = 7, high: int = 0
+        self,
+        metric: Metric,
+        vectors: Rows,
+        *,
+        cached: bool | None,
+        plain: bool = False,
+        parts: int = 7,
+        high: int = 0,
     ) -> None:
-        """cached: whether vectors are in memory; None, those of every other partition."""
+        """cached: whether vectors are in memory; None, those of every other partition.
+
+        plain: without codes.
+        """
         random = np.random.default_rng(SEED)
         self.metric, self.vectors = metric, vectors
         self.vids = np.sort(random.choice(10 * len(vectors), len(vectors), replace=False))
-        self.shelf = Shelf(parts)
+        self.shelf = Shelf(parts, plain=plain)
         self.centroids = np.zeros((parts, vectors.shape[1]), np.float32)
         owners = random.integers(0, parts - 1, len(vectors))  # the last one stays empty
         for part in range(parts):
@@ -43,8 +54,9 @@ class World:
             index_space(self.metric, rows).mean(axis=0, dtype=np.float64).astype(np.float32)
         )
         crcs = np.zeros(len(rows), np.uint32)
-        segment = encode_segment("sq8", self.metric, mean, self.vids[mine], crcs, rows)
-        return Block.of("sq8", self.metric, mean, [segment], rows if cached else None)
+        codec: CodecName = "flat" if self.shelf.plain else "sq8"
+        segment = encode_segment(codec, self.metric, mean, self.vids[mine], crcs, rows)
+        return Block.of(codec, self.metric, mean, [segment], rows if cached else None)
 
     def fetch(self, vids: NDArray[np.int64]) -> Rows:
         """Vectors by vid."""
