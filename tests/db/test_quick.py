@@ -161,7 +161,7 @@ async def test_answers_are_the_same_while_rows_change(
             assert found.ids == exact.ids
             assert found.distances.tolist() == exact.distances.tolist()
         if KERNELS.loaded is not None:  # else there is no numba
-            assert len(lone) == 20
+            assert len(lone) >= 20
             assert lone[-1] is not None
 
 

@@ -112,18 +112,18 @@ def test_partitions_that_are_not_there_are_left_to_others() -> None:
 @pytest.mark.parametrize("cached", [True, False], ids=["cached", "codes only"])
 def test_where_many_rows_are_left_some_are_measured(cached: bool) -> None:
     """Those with the lowest ends first, until the next is too far."""
-    vectors = make("random", 4_000, 4)
+    vectors = make("random", 4_000, 256)
     world = World("l2", vectors, cached=cached)
     queries = Queries.of("l2", vectors[:1])
-    lone = swept_alone(probing(world, PARTS), queries, 250)
+    lone = swept_alone(probing(world, PARTS), queries, 64)
     assert lone is not None
     assert lone.left is not None
-    scan = world.scan(vectors[0], 250)
+    scan = world.scan(vectors[0], 64)
 
     assert scan.sweep_alone(probing(world, PARTS)) is not None
 
-    assert answer(scan.found(0)) == world.expected(vectors[0], 250)
-    assert 250 <= scan.found(0).rows_reranked < len(lone.left.vid)
+    assert answer(scan.found(0)) == world.expected(vectors[0], 64)
+    assert 64 <= scan.found(0).rows_reranked < len(lone.left.vid)
 
 
 @pytest.mark.parametrize("cached", [True, False], ids=["cached", "codes only"])
