@@ -25,6 +25,10 @@ K_MAX: Final = 1024
 DIMS_MAX: Final = 1 << 16
 """Above these the scan is numpy's: the heap gets deep, and products leave 32 bits."""
 
+PLAIN_DIMS_MAX: Final = 64
+"""Above these a product in float32 spares much of measuring all rows without codes: 23,000 rows of
+256 dims took 8.1 ms in the kernel and 7.0 by chunks."""
+
 SHARED_QUERIES: Final = 4
 """From here on queries share the partitions they probe."""
 
@@ -105,6 +109,8 @@ def swept_alone(probing: Probing, queries: Queries, k: int) -> Lone | None:
     """Rank, scan and measure for the one query that there is; None if that is left to others."""
     kernels, ranking = KERNELS.loaded, probing.ranking
     if kernels is None or probing.alive is None or _is_too_large(queries, k):
+        return None
+    if probing.shelf.plain and queries.dims > PLAIN_DIMS_MAX:
         return None
     lone = kernels.alone(
         ranking,

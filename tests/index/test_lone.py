@@ -62,7 +62,7 @@ def test_it_finds_what_the_steps_find(kind: str, metric: Metric, cached: bool | 
 @pytest.mark.parametrize("kind", KINDS)
 def test_rows_without_codes_are_all_measured(kind: str, metric: Metric) -> None:
     """Those of the partitions probed, and no others; a batch goes through chunks as before."""
-    for dims in (1, 3, 64, 200):
+    for dims in (1, 3, sweep.PLAIN_DIMS_MAX):
         vectors = make(kind, 160, dims)
         world = World(metric, vectors, cached=True, plain=True, high=1200)
         search = world.centroid_search()
@@ -95,7 +95,9 @@ def test_rows_in_memory_join_what_it_finds() -> None:
 
 
 def test_partitions_that_are_not_there_are_left_to_others() -> None:
-    """One that is not on the shelf, or has no vectors where they are wanted."""
+    """One that is not on the shelf, has no vectors where they are wanted, or plain long ones."""
+    many = World("l2", make("random", 100, sweep.PLAIN_DIMS_MAX + 1), cached=True, plain=True)
+    assert many.scan(many.vectors[0], 5).sweep_alone(probing(many, PARTS)) is None
     for plain in (True, False):
         world = World("l2", make("random", 100, 16), cached=True, plain=plain)
         world.shelf.table[1, ROWS] = -1
