@@ -1,10 +1,10 @@
 """The pool of readers, and the gate that lets a checkpoint finish.
 
-A reader holds a SQLite read transaction only for one call, or on the event loop for
-one statement, and each is short by construction. Even so, a WAL that always has *some* reader never
-resets and grows without end. So once in a while the gate closes: new calls
-wait, running ones drain, one checkpoint completes, the gate opens. Writing goes
-on while they drain.
+A reader holds a SQLite read transaction only for one call, or on the event loop
+for one statement, and each is short by construction. Even so, a WAL that always
+has *some* reader never resets and grows without end. So once in a while the gate
+closes: new calls wait, running ones drain, one checkpoint completes, the gate
+opens. Writing goes on while they drain.
 
     calls    ==  ===   ==|===       |===  ==
                ==   === =|=         |==  ===

@@ -266,9 +266,13 @@ def require_whole(table: TableRow, stored: Iterable[StoredRow]) -> None:
     """CorruptError for one of `stored_rows` that is not as it was written."""
     for row in stored:
         if not row.has_its_fields():
-            raise CorruptError(
-                f"table {table.name!r}: the row with key {row.key!r} does not match its checksum"
-            )
+            raise _damaged(table, row)
+
+
+def _damaged(table: TableRow, row: StoredRow) -> CorruptError:
+    return CorruptError(
+        f"table {table.name!r}: the row with key {row.key!r} does not match its checksum"
+    )
 
 
 def stored_rows(
@@ -282,10 +286,7 @@ def stored_rows(
         if vid not in found:
             raise CorruptError(f"table {table.name!r}: row version {vid} is missing")
         if not found[vid].has_its_vector():
-            raise CorruptError(
-                f"table {table.name!r}: the vector of the row with key {found[vid].key!r} "
-                "does not match its checksum"
-            )
+            raise _damaged(table, found[vid])
     return found
 
 

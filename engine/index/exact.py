@@ -218,20 +218,26 @@ def put_in_order(scores: Any, labels: Any) -> None:
 
 @compiled
 def heaped(scores: Any, labels: Any, score: float, label: int, count: int) -> int:
-    """Put an entry in a heap (n,) of the first n by (score, label); labels come in ascending order.
+    """Put an entry in a heap (n,) of the first n by (score, label), which is one once it is full.
 
     count: how many have come before, up to n; returns how many have come now.
     """
     if count == len(labels):
-        if score < scores[0]:
+        if comes_after(scores, labels, 0, score, label):
             scores[0], labels[0] = score, label
             sink(scores, labels, 0, count)
         return count
     scores[count], labels[count] = score, label
     if count + 1 == len(labels):
-        for place in range(len(labels) // 2 - 1, -1, -1):
-            sink(scores, labels, place, len(labels))
+        heapify(scores, labels)
     return count + 1
+
+
+@compiled
+def heapify(scores: Any, labels: Any) -> None:
+    """Make a heap of entries (n,) in any order."""
+    for place in range(len(labels) // 2 - 1, -1, -1):
+        sink(scores, labels, place, len(labels))
 
 
 @summing

@@ -15,7 +15,7 @@ from typing import Any
 from numba import carray
 
 from . import native
-from .exact import comes_after, distance, measure, put_in_order, rank, sink
+from .exact import FLOAT_BYTES, distance, heaped, heapify, measure, put_in_order, rank
 from .fused import scan, seen
 from .shelf import FIELDS, ROWS, VECTORS, VIDS
 from .simd import compiled, counts_at, doubles_at, integers_at
@@ -47,27 +47,6 @@ def found_all(table: Any, ranked: Any, asking: Any, plain: int, whole: int) -> b
 
 
 @compiled
-def offered(distances: Any, vids: Any, value: float, vid: int, count: int) -> int:
-    """Put a row in a heap (k,) of the nearest by (distance, vid); returns how many are in it."""
-    if count < len(vids):
-        distances[count], vids[count] = value, vid
-        count += 1
-        if count == len(vids):
-            heapify(distances, vids, count)
-    elif comes_after(distances, vids, 0, value, vid):
-        distances[0], vids[0] = value, vid
-        sink(distances, vids, 0, count)
-    return count
-
-
-@compiled
-def heapify(distances: Any, vids: Any, count: int) -> None:
-    """Make a heap of the first so many."""
-    for place in range(count // 2 - 1, -1, -1):
-        sink(distances, vids, place, count)
-
-
-@compiled
 def measure_all(arguments: int, table: Any, ranked: Any) -> int:
     """Measure all rows of the partitions ranked (p,); leaves the k nearest, in order."""
     given = integers_at(arguments)
@@ -82,12 +61,12 @@ def measure_all(arguments: int, table: Any, ranked: Any) -> int:
         scanned += columns[ROWS]
         for row in range(columns[ROWS]):
             if seen(vids[row], given[native.HIGH], given[native.LSN], ended):
-                vector = columns[VECTORS] + 4 * row * dims
+                vector = columns[VECTORS] + row * dims * FLOAT_BYTES
                 value = distance(metric, vector, given[native.DIRECTIONS_AT], dims)
-                count = offered(distances, nearest, value, vids[row], count)
+                count = heaped(distances, nearest, value, vids[row], count)
     integers_at(given[native.COUNTS_AT])[1] = scanned
     if count < len(nearest):
-        heapify(distances, nearest, count)
+        heapify(distances[:count], nearest[:count])
     put_in_order(distances[:count], nearest[:count])
     return count
 

@@ -36,6 +36,7 @@ class Shelf:
 
     def __init__(self, nlist: int, *, plain: bool = False) -> None:
         self.plain = plain
+        """Whether they have no codes."""
         self.table: Addresses = np.zeros((nlist, FIELDS), np.int64)
         self.table[:, ROWS] = -1
         self.at = address(self.table)

@@ -1,7 +1,6 @@
 """Vectors of many rows, read as blocks and proven."""
 
 import sqlite3
-from collections.abc import Iterator
 
 import numpy as np
 import pytest
@@ -10,16 +9,7 @@ from centroidb.txn.writes import CommitRequest, Write
 from centroidb.wal.errors import CorruptError
 from centroidb.wal.types import Vid
 from centroidb.wal.vectors import read_block, read_vectors
-from tests.wal.files import DIM, committed, create_table, errors_of, memory_file, put, rows_of
-
-
-@pytest.fixture
-def connection() -> Iterator[sqlite3.Connection]:
-    """An empty database."""
-    made = memory_file()
-    yield made
-    assert errors_of(made) == []
-    made.close()
+from tests.wal.files import DIM, committed, create_table, memory_file, put, rows_of
 
 
 def test_a_version_that_is_missing_is_damage(connection: sqlite3.Connection) -> None:
