@@ -54,27 +54,19 @@ integers_at: Final = _pointer_to(types.int64)
 counts_at: Final = _pointer_to(types.int32)
 
 
-def _prefetch(locality: int) -> Any:
-    """An intrinsic that has the line at an address brought into the cache; any address will do."""
+@intrinsic
+def prefetch(_: Any, address: Any) -> Any:
+    """Have the line at an address brought into the cache; any address will do."""
 
-    @intrinsic
-    def prefetch(_: Any, address: Any) -> Any:
-        def code(_: Any, builder: Any, __: Any, args: Any) -> Any:
-            pointer = I8.as_pointer()
-            kind = ir.FunctionType(ir.VoidType(), [pointer, I32, I32, I32])
-            fetch = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
-            reading, keeping, data = (ir.Constant(I32, value) for value in (0, locality, 1))
-            builder.call(fetch, [builder.inttoptr(args[0], pointer), reading, keeping, data])
-            return ir.Constant(I64, 0)
+    def code(_: Any, builder: Any, __: Any, args: Any) -> Any:
+        pointer = I8.as_pointer()
+        kind = ir.FunctionType(ir.VoidType(), [pointer, I32, I32, I32])
+        fetch = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
+        reading, keeping, data = (ir.Constant(I32, value) for value in (0, 3, 1))
+        builder.call(fetch, [builder.inttoptr(args[0], pointer), reading, keeping, data])
+        return ir.Constant(I64, 0)
 
-        return types.int64(types.int64), code
-
-    return prefetch
-
-
-prefetch: Final = _prefetch(3)
-prefetch_once: Final = _prefetch(0)
-"""To stay in the cache, or to be read once and leave what else is there."""
+    return types.int64(types.int64), code
 
 
 @intrinsic
