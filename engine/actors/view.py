@@ -9,6 +9,7 @@ import sqlite3
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from types import TracebackType
 from typing import Protocol, TypeVar
 
 import trio
@@ -67,19 +68,9 @@ class View:
             result: T = await self.reads(fn)
         return result
 
-    @contextmanager
-    def kept(self) -> Iterator[None]:
-        """What is read inside is of this state, or SnapshotTooOldError is raised at the end.
-
-        A read may wait while the snapshot is let go, and its rows are purged before it begins.
-        """
-        self.snapshot.require_fresh()
-        try:
-            yield
-        except CorruptError:
-            self.snapshot.require_fresh()  # else what it misses was purged
-            raise
-        self.snapshot.require_fresh()
+    def kept(self) -> "Kept":
+        """What is read inside is of this state, or SnapshotTooOldError is raised at the end."""
+        return Kept(self.snapshot)
 
     def table(self, name: str) -> TableRow | None:
         """The table called `name` in this state."""
@@ -109,6 +100,28 @@ class View:
         """Whether the index has a generation that knows every row of this snapshot."""
         generation = pinned.generation
         return generation is not None and self.snapshot.lsn >= generation.row.s0_lsn
+
+
+class Kept:
+    """See `View.kept`.
+
+    A read may wait while the snapshot is let go, and its rows are purged before it begins.
+    """
+
+    def __init__(self, snapshot: Snapshot) -> None:
+        self._snapshot = snapshot
+
+    def __enter__(self) -> None:
+        self._snapshot.require_fresh()
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if error is None or isinstance(error, CorruptError):  # what it misses may be purged
+            self._snapshot.require_fresh()
 
 
 class Views(Protocol):

@@ -119,9 +119,8 @@ class Inputs:
                 f"{self._where}: expected a {what} of {self._table.dim} dimensions, "
                 f"got shape {np.shape(vectors)}"
             )
-        with np.errstate(over="ignore"):
-            checked = np.array(given, dtype=np.float32, order="C")
-        checked.setflags(write=False)  # a copy, and kept: the caller may fill its array anew
+        checked = _narrowed(given)
+        checked.flags.writeable = False  # a copy, and kept: the caller may fill its array anew
         squares = self._refuse_bad_values(checked, what)
         if (metric or self._table.metric) == "cosine":
             self._refuse_zero(squares, what)
@@ -141,9 +140,9 @@ class Inputs:
     def _refuse_bad_values(self, vectors: NDArray[np.float32], what: str) -> NDArray[np.float64]:
         """The squared norms, float64 (n,), all finite and small enough."""
         squares = squared_norms(vectors)
-        small = squares <= self._limits.vector_norm**2
-        if not small.all():
-            row = int(np.argmin(small))
+        limit = self._limits.vector_norm**2
+        if not np.maximum.reduce(squares, initial=0) <= limit:  # what is no number is neither
+            row = int(np.argmin(squares <= limit))
             bad = vectors[row][~np.isfinite(vectors[row])]
             got = f"{bad[0]}" if len(bad) else f"norm {np.sqrt(squares[row]):.3g}"
             raise InputError(
@@ -154,7 +153,7 @@ class Inputs:
 
     def _refuse_zero(self, squares: NDArray[np.float64], what: str) -> None:
         """Raise InputError for a row without a direction, which cosine can not compare."""
-        if not squares.all():
+        if not np.minimum.reduce(squares, initial=1):
             row = int(np.argmin(squares))
             raise InputError(f"{self._where}, row {row}: a zero {what} has no cosine distance")
 
@@ -195,6 +194,14 @@ class Inputs:
         """Raise InputError unless there is one vector a key."""
         if len(keys) != len(vectors):
             raise InputError(f"{self._where}: {len(keys)} keys but {len(vectors)} vectors")
+
+
+def _narrowed(vectors: NDArray[Any]) -> NDArray[np.float32]:
+    """A float32 copy, C-contiguous; what is too large becomes infinite."""
+    if vectors.dtype == np.float32:
+        return np.array(vectors, order="C")
+    with np.errstate(over="ignore"):
+        return np.array(vectors, dtype=np.float32, order="C")
 
 
 def _deeper_than(levels: int, payload: Payload) -> bool:

@@ -1,8 +1,9 @@
 """A table: rows of (key, vector, payload), searched by vector."""
 
 import logging
-from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import aclosing, asynccontextmanager
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from types import TracebackType
 from typing import Any, Literal
 
 import trio
@@ -13,6 +14,7 @@ from ...wal.errors import InputError, NotFoundError
 from ...wal.types import TableId
 from ..actors import ddl
 from ..actors.rebuild.budget import plan_for
+from ..actors.view import View
 from ..index.distance import Metric
 from ..index.parameters import AutoRebuild, IndexParameters
 from .hits import Row
@@ -51,28 +53,8 @@ class Table:
         limits = self._source.limits
         return TableWriting(supervisor.committer, table, Inputs(table, limits), limits.chunk_bytes)
 
-    @asynccontextmanager
-    async def _snapshot(self, given: Snapshot | None = None) -> AsyncIterator[Snapshot]:
-        """The snapshot given, or one of this moment; this very table must be in it.
-
-        Not always a checkpoint: reads are, and a search would take two turns of the loop.
-        """
-        if given is not None:
-            self._require_in(given)
-            yield given
-            return
-        view = await self._source.open_view()
-        try:
-            snapshot = Snapshot(self._source, view)
-            self._require_in(snapshot)
-            yield snapshot
-        finally:
-            await self._source.close_view(view)
-
-    def _require_in(self, snapshot: Snapshot) -> None:
-        """Another table may have got the name of one that was dropped."""
-        if self._id not in snapshot.view.snapshot.heads.tables:
-            raise NotFoundError(f"table {self.name!r} was dropped, or made after the snapshot")
+    def _snapshot(self, given: Snapshot | None = None) -> "_At":
+        return _At(self._source, self._id, self.name, given)
 
     async def upsert(
         self,
@@ -258,6 +240,46 @@ class Table:
             ended = snapshot.view.deaths[table.id].count_stored
             indexes = len(snapshot.view.indexes_of(table.id))
             return TableStatistics.of(table, ended=ended, indexes=indexes)
+
+
+class _At:
+    """The snapshot given, or one of this moment; this very table must be in it.
+
+    Not always a checkpoint: reads are, and a search would take two turns of the loop.
+    """
+
+    def __init__(self, source: Source, table: TableId, name: str, given: Snapshot | None) -> None:
+        self._source = source
+        self._table = table
+        self._name = name
+        self._given = given
+        self._opened: View | None = None
+        """What is to be closed."""
+
+    async def __aenter__(self) -> Snapshot:
+        if self._given is not None:
+            return self._with_table(self._given)
+        self._opened = await self._source.open_view()
+        try:
+            return self._with_table(Snapshot(self._source, self._opened))
+        except NotFoundError:
+            await self._source.close_view(self._opened)
+            raise
+
+    def _with_table(self, snapshot: Snapshot) -> Snapshot:
+        """Another table may have got the name of one that was dropped."""
+        if self._table not in snapshot.view.snapshot.heads.tables:
+            raise NotFoundError(f"table {self._name!r} was dropped, or made after the snapshot")
+        return snapshot
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._opened is not None:
+            await self._source.close_view(self._opened)
 
 
 def _warn_of_few_rows(name: str, parameters: IndexParameters, table: TableRow) -> None:

@@ -86,6 +86,8 @@ def index_space(metric: Metric, vectors: Floats) -> Floats:
 
 def squared_norms(vectors: Floats) -> Doubles:
     """Squared Euclidean norms (n,) float64 of vectors (n, d), row by row."""
+    if len(vectors) == 1:  # a query, most often
+        return _square_sums(_widened(vectors))
     result = np.empty(len(vectors))
     for rows in row_blocks(vectors):
         result[rows] = _square_sums(_widened(vectors[rows]))
@@ -143,7 +145,7 @@ def _square_sums(rows: Doubles) -> Doubles:
 
 def _row_sums(rows: Doubles) -> Doubles:
     """numpy sums a contiguous last axis pairwise, row by row: the order depends on d alone."""
-    result: Doubles = rows.sum(axis=-1)
+    result: Doubles = np.add.reduce(rows, axis=-1)
     return result
 
 

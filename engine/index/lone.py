@@ -91,4 +91,10 @@ def alone(arguments: int) -> int:
     if left < 0 or left > given[native.LIMIT]:
         return left
     given[native.LEFT] = left
-    return left + native.SOME_UNREAD * measure(arguments)
+    if measure(arguments):
+        return left + native.SOME_UNREAD
+    distances = carray(doubles_at(given[native.MEASURED_AT]), left)
+    vids = carray(integers_at(given[native.VID_AT]), left)
+    heapify(distances, vids)
+    put_in_order(distances, vids)
+    return left

@@ -151,7 +151,7 @@ class Lone(NamedTuple):
     vid: Vids
     """(m,): rows that may be among the nearest"""
     measured: Doubles
-    """(m,): their distances"""
+    """(m,): their distances, ascending, if all have one"""
     unread: Mask | None
     """(m,): which have no vectors in memory, and so no distance; None if all have"""
     left: Left | None

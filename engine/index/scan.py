@@ -33,7 +33,7 @@ from numpy.typing import NDArray
 
 from .arrays import Doubles, Floats, Indices, Labels, Mask, Vids
 from .chunk import Chunk, Ends, Probe, Task, chunks
-from .distance import Metric, distances
+from .distance import Metric, distances, nearest
 from .native import measured_alone
 from .queries import Queries
 from .sweep import Partitions, Probing, Swept, left_alone, swept, swept_alone
@@ -180,12 +180,18 @@ class Scan:
         if lone.unread is not None:
             query = np.zeros(len(lone.vid), np.intp)
             self._read(lone.measured, lone.unread, query, lone.vid)
-        self._begin(lone.vid, lone.measured)
+            self._begin(lone.vid, lone.measured)
+        else:
+            self._begin_in_order(lone.vid, lone.measured)
         if probing.shelf.plain:
             self._reranked += lone.scanned - len(lone.vid)
         return lone.ranked
 
     def _begin(self, vid: Vids, measured: Doubles) -> None:
+        order = nearest(measured, vid, len(vid))
+        self._begin_in_order(vid[order], measured[order])
+
+    def _begin_in_order(self, vid: Vids, measured: Doubles) -> None:
         self._top.begin(measured, vid)
         self._reranked += len(vid)
 

@@ -6,10 +6,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .arrays import Doubles, Indices, Vids
-from .distance import nearest
 from .queries import Queries
 
 GROUPS: Final = 64
+_NO_QUERY: Final[Indices] = np.empty(0, np.intp)
+_NO_DISTANCE: Final[Doubles] = np.empty(0)
+_NO_VID: Final[Vids] = np.empty(0, np.int64)
 
 
 class TopK:
@@ -21,12 +23,12 @@ class TopK:
     def __init__(self, queries: Queries, k: int) -> None:
         self._queries = queries
         self._k = k
-        self._bounds: Doubles = np.full(len(queries), np.inf)
+        self._bounds: Doubles | None = None  # inf, unless it is known
         self._has_begun = False  # with k rows, whose bound nobody has asked for yet
         self._uppers: Doubles | None = None  # (q, k): the smallest upper ends so far
-        self._query = np.empty(0, np.intp)  # the nearest so far, ordered by query, distance, vid
-        self._distance = np.empty(0)
-        self._vid = np.empty(0, np.int64)
+        self._query = _NO_QUERY  # the nearest so far, ordered by query, distance, vid
+        self._distance = _NO_DISTANCE
+        self._vid = _NO_VID
 
     @property
     def bounds(self) -> Doubles:
@@ -34,6 +36,8 @@ class TopK:
         if self._has_begun:
             self._has_begun = False
             self.lower(self._queries.ranks_above(self._query[:1], self._distance[-1:]))
+        if self._bounds is None:
+            self._bounds = np.full(len(self._queries), np.inf)
         return self._bounds
 
     @property
@@ -52,14 +56,16 @@ class TopK:
 
     def lower(self, bounds: Doubles) -> None:
         """Take note of ranks (q,) within which k rows of each query were proven to be."""
-        self._bounds = np.minimum(self._bounds, bounds)
+        self._bounds = bounds.copy() if self._bounds is None else np.minimum(self._bounds, bounds)
 
     def begin(self, distance: Doubles, vid: Vids) -> None:
-        """Take note of rows (m,) measured for the one query that there is, before all others."""
-        order = nearest(distance, vid, self._k)
-        self._query = np.zeros(len(order), np.intp)
-        self._distance, self._vid = distance[order], vid[order]
-        self._has_begun = len(order) == self._k
+        """Take note of rows (m,), nearest first, of the one query that there is, before all others.
+
+        They are measured; of more than k the first k count.
+        """
+        self._distance, self._vid = distance[: self._k], vid[: self._k]
+        self._query = np.zeros(len(self._vid), np.intp)
+        self._has_begun = len(self._vid) == self._k
 
     def merge(self, query: Indices, distance: Doubles, vid: Vids) -> None:
         """Take note of measured rows (m,), each for one query."""

@@ -41,9 +41,12 @@ class Keys:
             known = self._columns.get(table)
             if known is not None:
                 self._columns.move_to_end(table)
-        if known is None or not len(vids) or vids.max() >= len(known[0]):
+        if known is None:
             return [None] * len(vids)
-        found: list[Key | None] = known[0][vids].tolist()
+        try:
+            found: list[Key | None] = known[0][vids].tolist()
+        except IndexError:  # of rows that have come since
+            return [None] * len(vids)
         return found
 
     def learn(self, table: TableId, vids: NDArray[np.int64], keys: Sequence[Key | None]) -> None:

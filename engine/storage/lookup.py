@@ -319,6 +319,7 @@ def _with_rows(reader: TableReader, answers: list[Answer]) -> list[Answer]:
     unknown = [
         vid
         for answer, keys in zip(answers, known, strict=True)
+        if None in keys
         for vid, key in zip(answer.vids.tolist(), keys, strict=True)
         if key is None
     ]
