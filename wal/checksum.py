@@ -19,7 +19,6 @@ The hash is the finalizer of splitmix64 (Steele, Lea, Flood 2014), run twice.
 """
 
 import zlib
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -60,20 +59,10 @@ def stored_crc(key: bytes, payload: bytes | None, vector_crc: int) -> int:
     return zlib.crc32(vector_crc.to_bytes(_CRC_BYTES, "little"), start)
 
 
-def row_crcs(keys: Sequence[Key], payloads: Sequence[str | None], vector_crcs: Crcs) -> Crcs:
-    """`row_crc` of each row. vector_crcs: uint32 (n,). Returns uint32 (n,)."""
-    crcs = map(row_crc, keys, payloads, vector_crcs.tolist())
-    return np.fromiter(crcs, dtype=np.uint32, count=len(keys))
-
-
 def vector_crcs_of(vectors: NDArray[np.float32]) -> Crcs:
     """The CRC-32 of each vector's bytes. vectors: float32 (n, d), C-contiguous."""
-    return blob_crcs(row_blobs(vectors))
-
-
-def blob_crcs(blobs: Sequence[bytes]) -> Crcs:
-    """The CRC-32 of each string, uint32 (n,)."""
-    return np.fromiter(map(zlib.crc32, blobs), dtype=np.uint32, count=len(blobs))
+    crcs = map(zlib.crc32, row_blobs(vectors))
+    return np.fromiter(crcs, dtype=np.uint32, count=len(vectors))
 
 
 def first_damaged(vectors: NDArray[np.float32], crcs: Crcs) -> int | None:

@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .catalog import TableRow
-from .checksum import blob_crcs, row_blobs, row_crc, row_crcs
+from .checksum import row_blobs, row_crc
 from .errors import CorruptError
 from .typed import integers, joined_integers, same_length
 from .types import Key, KeyType, Lsn, TableId, Vid
@@ -62,13 +62,13 @@ class Rows:
         """Checksum rows and lay out their parameters, away from the writer."""
         vectors = np.ascontiguousarray(vectors, dtype="<f4")
         blobs = row_blobs(vectors)
-        sums = blob_crcs(blobs)
-        crcs = row_crcs(keys, payloads, sums)
+        sums = list(map(zlib.crc32, blobs))
+        crcs = list(map(row_crc, keys, payloads, sums))
         values: list[Any] = [None] * (_FIELDS * len(crcs))
-        values[2::_FIELDS], values[3::_FIELDS] = keys, crcs.tolist()
-        values[4::_FIELDS], values[5::_FIELDS] = sums.tolist(), payloads
+        values[2::_FIELDS], values[3::_FIELDS] = keys, crcs
+        values[4::_FIELDS], values[5::_FIELDS] = sums, payloads
         values[6::_FIELDS] = blobs
-        return cls(keys, payloads, vectors, crcs, values)
+        return cls(keys, payloads, vectors, np.array(crcs, np.uint32), values)
 
     def __len__(self) -> int:
         return len(self.keys)

@@ -186,5 +186,7 @@ class State:
     def lag(self) -> tuple[int, int]:
         """(rows, bytes) not yet filed, in the index that is furthest behind."""
         active = [index.active for index in self.indexes.values() if index.active is not None]
-        rows = max((generation.lag_rows for generation in active), default=0)
-        return rows, max((generation.lag_bytes for generation in active), default=0)
+        if not active:
+            return 0, 0
+        rows = max(generation.lag_rows for generation in active)
+        return rows, max(generation.lag_bytes for generation in active)

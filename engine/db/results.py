@@ -34,7 +34,7 @@ class WriteResult:
 
 def is_one_key(ids: object) -> bool:
     """Whether `ids` is a key, not a sequence of keys."""
-    return isinstance(ids, str | bytes) or not isinstance(ids, Iterable)
+    return isinstance(ids, int | str | bytes) or not isinstance(ids, Iterable)
 
 
 def one_or_many(ids: object, results: Sequence[T]) -> T | list[T]:

@@ -69,7 +69,9 @@ def given(inputs: Inputs, ids: Any, vectors: Any, payloads: Any) -> Given:
         return Given([], np.empty((0, 0), np.float32), [])
     checked = inputs.vectors(vectors)
     inputs.same_length(keys, checked)
-    return Given(keys, checked, inputs.payloads([payloads] if one else payloads, len(keys)))
+    if one and payloads is not None:
+        payloads = [payloads]
+    return Given(keys, checked, inputs.payloads(payloads, len(keys)))
 
 
 def new_payloads(inputs: Inputs, ids: Any, payloads: Any) -> tuple[list[Key], list[str | None]]:
@@ -144,6 +146,8 @@ class TableWriting:
         return self._distinct(given(self._inputs, ids, vectors, payloads), if_present)
 
     def _distinct(self, rows: Given, if_present: IfPresent) -> Given:
+        if len(rows.keys) == 1:
+            return rows
         if if_present == "refuse":
             refuse_repeated(self._table.name, rows.keys)
         return last_of_each(rows)

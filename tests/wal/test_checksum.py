@@ -17,10 +17,10 @@ from centroidb.wal.checksum import (
     key_bytes,
     row_blobs,
     row_crc,
-    row_crcs,
     vector_crcs_of,
     vid_range,
 )
+from centroidb.wal.rows import Rows
 from centroidb.wal.types import Vid
 
 Pairs = list[tuple[int, int]]
@@ -106,12 +106,12 @@ def test_one_flipped_bit_changes_a_row_crc(vector: bytes, bit: int) -> None:
 
 @pytest.mark.parametrize("n", [0, 1, 5])
 def test_many_rows_have_the_crcs_of_each(n: int) -> None:
-    """`row_crcs` of an array is `row_crc` of each of its rows."""
+    """The CRCs that `Rows` of an array have are those of each of its rows."""
     vectors: NDArray[np.float32] = np.arange(n * 3, dtype=np.float32).reshape(n, 3)
     payloads = ["x", None, "", "é", "5"][:n]
 
     sums = vector_crcs_of(vectors)
-    crcs = row_crcs(list(range(n)), payloads, sums)
+    crcs = Rows.of(list(range(n)), payloads, vectors).crcs
 
     assert crcs.dtype == sums.dtype == np.uint32
     assert sums.tolist() == [zlib.crc32(row) for row in vectors]
