@@ -43,6 +43,7 @@ from .distance import (
 from .kernels import product_floor, product_slack
 from .native import SIEVED, SMALLEST, Ranking
 from .queries import rounded_up
+from .shelf import Shelf
 from .topk import group_positions
 
 if TYPE_CHECKING:
@@ -128,7 +129,7 @@ class ExactSearch:
 
     def assign(self, vectors: Floats) -> tuple[Labels, Doubles]:
         """See `CentroidSearch`."""
-        rows = index_space(self._metric, vectors)
+        rows = np.ascontiguousarray(index_space(self._metric, vectors), dtype=np.float32)
         labels = np.empty(len(rows), np.int32)
         squares = np.empty(len(rows))
         step = max(1, ASSIGN_PAIRS // len(self.centroids))
@@ -171,7 +172,12 @@ class ExactSearch:
         limits = rounded_up(estimates.min(axis=1) + 2 * slack)
         pairs = np.flatnonzero(estimates <= limits[:, np.newaxis])
         row, label = np.divmod(pairs, len(self.centroids))
-        return _nearest_pairs(rows, self.centroids, row, label)
+        return _nearest_pairs(rows, self.doubles, row, label)
+
+    @cached_property
+    def doubles(self) -> Doubles:
+        """The centroids, float64."""
+        return self.centroids.astype(np.float64)
 
     @cached_property
     def _squares(self) -> Doubles:
@@ -229,12 +235,12 @@ class HnswSearch:
 
     def assign(self, vectors: Floats) -> tuple[Labels, Doubles]:
         """See `CentroidSearch`; the nearest of a few that the graph proposes."""
-        rows = index_space(self._metric, vectors)
+        rows = np.ascontiguousarray(index_space(self._metric, vectors), dtype=np.float32)
         proposed = _proposed(self._nearby, rows, min(PROPOSALS, len(self.centroids)))
         if proposed is None:
             return self._exact.assign(vectors)
         row = np.repeat(np.arange(len(rows)), proposed.shape[1])
-        return _nearest_pairs(rows, self.centroids, row, proposed.ravel())
+        return _nearest_pairs(rows, self._exact.doubles, row, proposed.ravel())
 
     def _scores(self, labels: Indices, direction: Doubles) -> Doubles:
         centroids = self.centroids[labels]
@@ -250,22 +256,32 @@ def _scores(metric: Metric, centroids: Floats, squares: Doubles, direction: Doub
 
 
 def _nearest_pairs(
-    rows: Floats, centroids: Floats, row: Indices, label: Indices
+    rows: Floats, centroids: Doubles, row: Indices, label: Indices
 ) -> tuple[Labels, Doubles]:
     """For each row the nearest of the centroids it is paired with, and the squared distance.
 
     Every row is in a pair; of centroids equally near the lower one is taken.
     """
-    squares = np.empty(len(row))
-    step = max(1, COMPARED_VALUES // rows.shape[1])
-    for start in range(0, len(row), step):
-        some = slice(start, start + step)
-        squares[some] = squared_differences(rows[row[some]], centroids[label[some]])
+    squares = _pair_squares(rows, centroids, row, label)
     if len(row) == len(rows):  # one centroid each, as a rule
         return label.astype(np.int32), squares
     order = np.lexsort((label, squares, row))
     best = order[group_positions(row[order]) == 0]
     return label[best].astype(np.int32), squares[best]
+
+
+def _pair_squares(rows: Floats, centroids: Doubles, row: Indices, label: Indices) -> Doubles:
+    """Squared distances (m,) of pairs of a row and a centroid, by their numbers."""
+    kernels = KERNELS.fused(len(row))
+    if kernels is not None:
+        measured, _ = kernels.measure("square", Shelf.of_vectors(rows), row, label, centroids)
+        return measured
+    squares = np.empty(len(row))
+    step = max(1, COMPARED_VALUES // rows.shape[1])
+    for start in range(0, len(row), step):
+        some = slice(start, start + step)
+        squares[some] = squared_differences(rows[row[some]], centroids[label[some]])
+    return squares
 
 
 def _graph(space: Literal["l2", "ip", "cosine"], centroids: Floats, seed: int) -> "hnswlib.Index":

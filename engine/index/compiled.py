@@ -17,8 +17,8 @@ import numpy as np
 
 from . import library
 from .distance import distances, index_doubles
-from .native import Native, address
-from .shelf import ROWS, VECTORS, Shelf
+from .native import Native
+from .shelf import Shelf
 
 PAYS_AFTER: Final = 1 << 20
 """Rows scanned by the process before kernels are made."""
@@ -111,8 +111,7 @@ def agrees(kernels: Native) -> bool:
     """Whether they measure as `distances` does, bit for bit."""
     for dims in PROVEN_DIMS:
         vectors = np.sin(np.arange(2.0, 2.0 + 4 * dims)).astype(np.float32).reshape(4, dims)
-        shelf = Shelf(1)
-        shelf.table[0, ROWS], shelf.table[0, VECTORS] = 3, address(vectors)
+        shelf = Shelf.of_vectors(vectors)
         direction, places = index_doubles("l2", vectors[3:]), np.arange(3)
         found, _ = kernels.measure("l2", shelf, places, np.zeros_like(places), direction)
         if not np.array_equal(found, distances("l2", vectors[3], vectors[:3])):

@@ -104,12 +104,12 @@ def row_products(vectors: Floats, direction: Doubles) -> Doubles:
     return result
 
 
-def squared_differences(vectors: Floats, others: Floats) -> Doubles:
+def squared_differences(vectors: Floats, others: Floats | Doubles) -> Doubles:
     """Squared Euclidean distances (n,) float64 between vectors (n, d) and others (n, d), by row."""
     result = np.empty(len(vectors))
     for rows in row_blocks(vectors):
         differences = _widened(vectors[rows])
-        differences -= _widened(others[rows])
+        differences -= others[rows]
         result[rows] = _square_sums(differences)
     return result
 

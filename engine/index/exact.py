@@ -20,7 +20,7 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 from . import native
-from .native import COSINE, DOT, L2, SIEVED, SMALLEST
+from .native import COSINE, DOT, L2, SIEVED, SMALLEST, SQUARE
 from .shelf import FIELDS, VECTORS
 from .simd import (
     I64,
@@ -140,6 +140,8 @@ turns: Final = _sum_of(_squared_turn)
 @compiled
 def distance(metric: int, row: int, direction: int, dims: int) -> float:
     """That of `distance.distances`, of a vector float32 and a direction float64, by addresses."""
+    if metric == SQUARE:
+        return differences(row, direction, 1.0, dims)
     if metric == L2:
         return np.sqrt(differences(row, direction, 1.0, dims))
     if metric == DOT:
@@ -316,4 +318,17 @@ def rank(arguments: int) -> int:
             value = score(metric, centroid, squares[label], address, dims)
             count = heaped(heap, ranked[query], value, label, count)
         put_in_order(heap, ranked[query])
+    return 0
+
+
+@compiled
+def add_up(arguments: int) -> int:
+    """See `native`; 0. Each value is added to the sum of those before it."""
+    given = integers_at(arguments)
+    dims, labels = given[native.DIMS], counts_at(given[native.LABELS_AT])
+    rows, sums = floats_at(given[native.ROWS_AT]), doubles_at(given[native.SUMS_AT])
+    for at in range(given[native.LEFT]):
+        start = labels[at] * dims
+        for value in range(dims):
+            sums[start + value] += rows[at * dims + value]
     return 0

@@ -25,6 +25,7 @@ import numpy as np
 
 from .arrays import Doubles, Floats, Indices, Labels
 from .centroids import ExactSearch
+from .compiled import KERNELS
 from .distance import squared_differences
 from .health import imbalance
 
@@ -155,7 +156,7 @@ class KMeans:
 
     def partial(self, block: int) -> Partial:
         """Assign the rows of one of this round's blocks; may run in any thread."""
-        rows = self._sample[self._block_rows(block)]
+        rows = np.ascontiguousarray(self._sample[self._block_rows(block)])
         labels, squares = self._search.assign(rows)
         return Partial(labels, squares, *_cluster_sums(rows, labels))
 
@@ -237,10 +238,15 @@ def default_nlist(rows: int) -> int:
 
 
 def _cluster_sums(rows: Floats, labels: Labels) -> tuple[Labels, Doubles]:
-    """The labels (c,) that occur, ascending, and the sum (c, d) of the rows of each.
+    """The labels (c,) that occur, ascending, and the sum (c, d) of the rows of each, in order.
 
-    The first row of every cluster is added, then the second of every one that has two, and so on.
+    Without the kernels the first row of every cluster is added, then the second of every one that
+    has two, and so on: that is the same sum.
     """
+    kernels = KERNELS.loaded
+    if kernels is not None:
+        found, groups = np.unique(labels, return_inverse=True)
+        return found, kernels.add_up(rows, groups.astype(np.int32), len(found))
     order = np.argsort(labels, kind="stable")
     clusters, starts, sizes = np.unique(labels[order], return_index=True, return_counts=True)
     sums = np.zeros((len(clusters), rows.shape[1]))

@@ -33,7 +33,13 @@ SOURCES: Final = (
     "shelf.py",
     "library.py",
 )
-ENTRIES: Final = {"scan": "fused", "measure": "exact", "rank": "exact", "alone": "lone"}
+ENTRIES: Final = {
+    "scan": "fused",
+    "measure": "exact",
+    "rank": "exact",
+    "alone": "lone",
+    "add_up": "exact",
+}
 """The kernels, and the modules they are in."""
 SYMBOL: Final = "centroidb_"
 CPU_INFO: Final = Path("/proc/cpuinfo")

@@ -10,7 +10,7 @@ from ctypes import CFUNCTYPE, addressof, byref, c_int, c_int64, c_void_p
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from itertools import accumulate
-from typing import Any, Final, NamedTuple, Protocol
+from typing import Any, Final, Literal, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,10 +44,16 @@ ASKING_AT, RANKED_AT, SCORES_AT, ESTIMATES_AT, NARROW_AT = range(35, 40)
 MEASURED_AT, UNREAD_AT = range(40, 42)
 """What is measured."""
 
-ARGUMENTS: Final = 42
+ROWS_AT, LABELS_AT, SUMS_AT = range(42, 45)
+"""What is added up, in groups."""
 
-L2, COSINE, DOT = range(3)
-METRICS: Final[dict[Metric, int]] = {"l2": L2, "cosine": COSINE, "dot": DOT}
+ARGUMENTS: Final = 45
+
+L2, COSINE, DOT, SQUARE = range(4)
+Measured = Metric | Literal["square"]
+"""What rows are measured by: a metric, or what l2 is before its root."""
+
+METRICS: Final[dict[Measured, int]] = {"l2": L2, "cosine": COSINE, "dot": DOT, "square": SQUARE}
 
 BOUND, STEP_OF, LENGTH, ERROR, SLACK_OF, OFFSET, FLOOR, NORM, ROUNDING, EXCESS = range(10)
 """What is known of a query and a partition: see `brackets`."""
@@ -163,9 +169,10 @@ class Lone(NamedTuple):
 class Native:
     """Kernels at these addresses."""
 
-    def __init__(self, scan: int, measure: int, rank: int, alone: int) -> None:
+    def __init__(self, scan: int, measure: int, rank: int, alone: int, add_up: int) -> None:
         self._scan, self._measure = _Function(scan), _Function(measure)
         self._rank, self._alone = _Function(rank), _Function(alone)
+        self._add_up = _Function(add_up)
 
     def scan(
         self,
@@ -245,7 +252,7 @@ class Native:
 
     def measure(
         self,
-        metric: Metric,
+        metric: Measured,
         shelf: OnShelf,
         places: Indices,
         query: Indices,
@@ -280,6 +287,19 @@ class Native:
         given[NARROW_AT] = start + WORD_BYTES * (nprobe + nlist)
         _called(self._rank, given)
         return ranked
+
+    def add_up(self, vectors: Floats, labels: Labels, groups: int) -> Doubles:
+        """The sum (groups, d) of the vectors (n, d) with each label (n,), one after another."""
+        sums = np.zeros((groups, vectors.shape[1]))
+        given = [0] * ARGUMENTS
+        given[LEFT], given[DIMS] = vectors.shape
+        given[ROWS_AT], given[LABELS_AT], given[SUMS_AT] = (
+            address(vectors),
+            address(labels),
+            address(sums),
+        )
+        _called(self._add_up, given)
+        return sums
 
 
 def measured_alone(k: int) -> int:

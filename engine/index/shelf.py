@@ -11,11 +11,12 @@ lock, so the number of rows is written last: who sees it sees the addresses too.
 
 import threading
 from collections.abc import Iterator
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, Self, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
+from .arrays import Floats
 from .block import Block
 from .native import address
 from .sq8 import Sq8Rows
@@ -43,6 +44,13 @@ class Shelf:
         """Where the table begins."""
         self.blocks: list[Block | None] = [None] * nlist
         self._guard = threading.Lock()
+
+    @classmethod
+    def of_vectors(cls, vectors: Floats) -> Self:
+        """One partition of vectors (n, d), to measure as long as these are there."""
+        shelf = cls(1, plain=True)
+        shelf.table[0, VECTORS], shelf.table[0, ROWS] = address(vectors), len(vectors)
+        return shelf
 
     def missing(self, labels: NDArray[np.int32]) -> list[int]:
         """Those of the partitions (m,) that have no block here, each once."""

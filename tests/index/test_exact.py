@@ -1,5 +1,7 @@
 """Distances and ranks of the compiled kernels are those of numpy, to the last bit."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -7,6 +9,7 @@ from centroidb.engine.index import compiled
 from centroidb.engine.index.centroids import ExactSearch
 from centroidb.engine.index.compiled import KERNELS, Kernels, agrees
 from centroidb.engine.index.distance import Metric, distances, index_space
+from centroidb.engine.index.kmeans import KMeans
 from centroidb.engine.index.native import Native, address
 from centroidb.engine.index.queries import Queries
 from centroidb.engine.index.shelf import ROWS, VECTORS, Shelf
@@ -19,13 +22,6 @@ pytestmark = pytest.mark.usefixtures("kernels")
 DIMS = [*range(1, 20), 127, 128, 129, 135, 136, 256, 784, 1031]
 
 
-def shelved(vectors: Rows) -> Shelf:
-    """A shelf whose only partition has these vectors and nothing else."""
-    shelf = Shelf(1)
-    shelf.table[0, ROWS], shelf.table[0, VECTORS] = len(vectors), address(vectors)
-    return shelf
-
-
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("metric", METRICS)
 def test_distances_are_numpys(kernels: Native, metric: Metric, kind: str) -> None:
@@ -35,7 +31,8 @@ def test_distances_are_numpys(kernels: Native, metric: Metric, kind: str) -> Non
         asked[~asked.any(axis=1)] = 1
         vectors[7] = 0
         query, place = np.arange(23) % 3, np.arange(23)[::-1].copy()
-        swept = Swept(kernels, shelved(vectors), Queries.of(metric, asked), query, left=None)  # type: ignore[arg-type]  # it is not looked at
+        shelf, queries = Shelf.of_vectors(vectors), Queries.of(metric, asked)
+        swept = Swept(kernels, shelf, queries, query, left=None)  # type: ignore[arg-type]  # it is not looked at
 
         measured, unread = swept.measure(query, place)
 
@@ -77,6 +74,26 @@ def test_ranks_are_numpys(
         with monkeypatch.context() as without:
             without.setattr(KERNELS, "_loaded", None)
             assert ranked.tolist() == search.rank(queries, nprobe).tolist()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("metric", METRICS)
+def test_clusters_are_numpys(metric: Metric, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rows have the same nearest centroids, as far away, and k-means sums them up to the same."""
+    for dims in DIMS:
+        rows, centroids = make(kind, 200, dims), index_space(metric, make(kind, 11, dims, 1))
+        search, means = ExactSearch(metric, centroids), KMeans(rows, 7, seed=1, block_rows=64)
+        found = [*search.assign(rows[::2]), *sums(means)]
+        with monkeypatch.context() as without:
+            without.setattr(KERNELS, "_loaded", None)
+            expected = [*search.assign(rows[::2]), *sums(means)]
+        assert [each.tobytes() for each in found] == [each.tobytes() for each in expected]
+
+
+def sums(means: KMeans) -> list[Any]:
+    """What the blocks of a round add to it."""
+    partials = map(means.partial, means.blocks())
+    return [value for each in partials for value in (each.labels, each.clusters, each.sums)]
 
 
 def test_kernels_that_disagree_with_numpy_are_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
