@@ -19,6 +19,8 @@ from ...wal.types import Key, KeyType
 from ..index.distance import squared_norms
 
 INT64_MAX = (1 << 63) - 1
+SURELY = 0.5
+"""A sum of squares in float32 is off by much less, whatever the dimension."""
 NAME_BYTES = 255
 
 Payload = Any
@@ -99,6 +101,8 @@ class Inputs:
     def keys(self, keys: object) -> list[Key]:
         """One key, or any sequence of them."""
         if isinstance(keys, np.ndarray) and keys.ndim == 1:
+            if keys.dtype.kind == "i" and self._table.key_type == "int":
+                return list(keys.tolist())  # all of them fit in 64 bits
             keys = keys.tolist()
         if isinstance(keys, str | bytes) or not isinstance(keys, Iterable):
             return [self.key(keys)]
@@ -121,6 +125,8 @@ class Inputs:
             )
         checked = _narrowed(given)
         checked.flags.writeable = False  # a copy, and kept: the caller may fill its array anew
+        if len(checked) > 1 and self._are_surely_good(checked):
+            return checked
         squares = self._refuse_bad_values(checked, what)
         if (metric or self._table.metric) == "cosine":
             self._refuse_zero(squares, what)
@@ -136,6 +142,14 @@ class Inputs:
         if given.dtype.kind not in "fiu":
             raise InputError(f"{self._where}: expected {what}s of numbers, got {given.dtype}")
         return given
+
+    def _are_surely_good(self, vectors: NDArray[np.float32]) -> bool:
+        """Whether float32 sums tell already that all norms are small enough, and none is zero."""
+        with np.errstate(all="ignore"):
+            squares = np.vecdot(vectors, vectors)
+        largest = np.maximum.reduce(squares, initial=0)
+        smallest = np.minimum.reduce(squares, initial=np.inf)
+        return bool(smallest > 0 and largest < SURELY * self._limits.vector_norm**2)
 
     def _refuse_bad_values(self, vectors: NDArray[np.float32], what: str) -> NDArray[np.float64]:
         """The squared norms, float64 (n,), all finite and small enough."""
