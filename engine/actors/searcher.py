@@ -5,8 +5,8 @@
                   [ s2 ]  gathered while both are busy
                        [ s3 s4 s5 ]            one pass over the partitions they share
 
-A search that comes alone and is quick (`quick`) is answered on the event loop. Any
-other starts at once, in its caller's task, while nobody waits and there are no more
+A search with one query is answered on the event loop while those inside are quick together
+(`quick`). Any other starts at once, in its caller's task, while nobody waits and there are no more
 searches than workers. Else searches that ask the same thing of the same state (index,
 snapshot, effort, k) wait together and become one batch, so that a partition is
 brought in once for all.
@@ -111,9 +111,9 @@ class Searcher:
     def _answer_here(self, request: Search) -> list[Answer] | None:
         """Answer a request on the event loop; None if it must not be."""
         kind, pool = request.kind(), self._state.pool
-        if self._inside > 1 or self._ended or len(request.query.vectors) > 1:
+        if self._ended or len(request.query.vectors) > 1 or is_substituted():
             return None
-        if kind not in self._quick or not pool.can_read_here or is_substituted():
+        if not self._quick.allows(kind, self._inside) or not pool.can_read_here:
             return None
         try:
             answers, took_s = pool.read_here(
@@ -225,7 +225,8 @@ class Searcher:
             return await search_exactly(
                 state.pool.read, state.cache, first.table, first.visibility, query
             )
-        self._quick.note(first.kind(), took_s / len(vectors))
+        if len(vectors) == 1:
+            self._quick.note(first.kind(), took_s, disturbed=self._inside > 1)
         return answers
 
     def _looking_up(self, first: Search, query: Query) -> Callable[..., tuple[list[Answer], float]]:

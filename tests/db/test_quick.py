@@ -1,4 +1,4 @@
-"""Searches on the event loop: only what comes alone and is quick, and with the same answers."""
+"""Searches on the event loop: only what is quick together, and with the same answers."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -50,24 +50,30 @@ async def searched(table: Table, vectors: Any) -> list[tuple[list[Any], list[flo
 
 
 def test_a_kind_is_quick_after_a_quick_one() -> None:
-    """Not before any, and not after a slow one; and it remembers only so many."""
+    """Not before any, and not after a slow one or beside many; and it remembers only so many."""
     known = Quick()
-    assert ("a",) not in known
-    known.note(("a",), HERE_S / 2)
-    assert ("a",) in known
-    known.note(("a",), HERE_S * 2)
-    assert ("a",) not in known
+    assert not known.allows(("a",), 1)
+    known.note(("a",), HERE_S / 4)
+    assert known.allows(("a",), 3)
+    assert not known.allows(("a",), 4)
+    known.note(("a",), HERE_S * 9, disturbed=True)
+    assert known.allows(("a",), 3)
+    for allowed in (True, False):  # once is not yet slow
+        known.note(("a",), HERE_S * 9)
+        assert known.allows(("a",), 1) == allowed
+    known.note(("a",), HERE_S / 4, disturbed=True)
+    assert known.allows(("a",), 3)
     for number in range(KINDS_MAX + 1):
         known.note((number,), 0.0)
-    assert (0,) not in known
-    assert (KINDS_MAX,) in known
+    assert not known.allows((0,), 1)
+    assert known.allows((KINDS_MAX,), 1)
 
 
 @pytest.mark.parametrize("codec", ["sq8", "flat"])
 async def test_a_lone_search_is_answered_on_the_loop(
     codec: Literal["sq8", "flat"], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """From the second one of its kind on; those that come together go to workers."""
+    """From the second one of its kind on; so are some that come together, and many are not."""
     monkeypatch.setattr(quick, "HERE_S", 60.0)
     async with checked_db() as db:
         table = await db.create_table("t", dim=DIM)
@@ -79,11 +85,16 @@ async def test_a_lone_search_is_answered_on_the_loop(
         with counted(monkeypatch) as places:
             first = await searched(table, vectors[:3])
         assert places == ["worker", "here", "here"]
-        with counted(monkeypatch) as places:
-            async with trio.open_nursery() as nursery:
-                for vector in vectors[:12]:
-                    nursery.start_soon(partial(table.search, vector, k=5, nprobe=4))
-        assert places.count("here") == 0
+        for most, here in ((12, 12), (11, 0)):
+            monkeypatch.setattr(
+                Quick, "allows", lambda _, __, together, most=most: together <= most
+            )
+            with counted(monkeypatch) as places:
+                async with trio.open_nursery() as nursery:
+                    for vector in vectors[:12]:
+                        nursery.start_soon(partial(table.search, vector, k=5, nprobe=4))
+            assert places.count("here") == here
+        monkeypatch.setattr(Quick, "allows", lambda *_: True)
         KERNELS.load()
         assert await searched(table, vectors[:3]) == first
 
