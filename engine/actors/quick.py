@@ -7,21 +7,29 @@
 
 A worker costs a search 0.5 to 1.4 ms on two virtual cores: a thread and then the loop's are woken,
 and both work with caches that the other one has filled.  So a search with one query is answered on
-the loop when all that are inside would take less than `HERE_S` together, going by the last one that
-asked alike and was alone, in a worker or here, and all partitions it probes are in memory.  Others'
-tasks wait so long for them.  More searches than that are quicker in batches.
-The rows of the answer are read from the file, so the loop may be held for longer a few times, when
-their pages are not in memory; then the next searches go to workers again.
+the loop when all that are inside would take less than `HERE_S` together, and all partitions it
+probes are in memory.  Others' tasks wait so long for them.  More searches than that are quicker in
+batches.
+
+What one takes is the median of the last few that asked alike and were not disturbed: on the loop,
+or alone in a worker.  So one that a collection of garbage came upon changes nothing; and where many
+go to workers one is measured here now and then.  The rows of the answer are read from the file, so
+the loop may be held for longer a few times, when their pages are not in memory; then the next
+searches go to workers again.
 """
 
+from collections import deque
+from time import perf_counter
 from typing import Any, Final
 
 HERE_S: Final = 0.004
 """What the searches inside may take together on the event loop."""
 
-SLOWER: Final = 2
-"""A search counts as so many times as long as the one before at most: one of a thousand takes ten
-times as long as the others, and would send them all to workers, where nobody measures them."""
+LAST: Final = 5
+"""Searches whose times are remembered."""
+
+AGAIN_S: Final = 0.05
+"""Until one is measured on the loop beside many."""
 
 KINDS_MAX: Final = 256
 
@@ -33,15 +41,24 @@ class Quick:
     """How long searches took, by kind. Used on the event loop only."""
 
     def __init__(self) -> None:
-        self._took_s: dict[Kind, float] = {}
+        self._took_s: dict[Kind, deque[float]] = {}
+        """The last times of each kind."""
+        self._noted_at_s: dict[Kind, float] = {}
 
     def allows(self, kind: Kind, together: int) -> bool:
         """Whether so many searches of this kind are quick; not before one was measured."""
-        return self._took_s.get(kind, HERE_S) * together < HERE_S
+        times = self._took_s.get(kind)
+        if times is None:
+            return False
+        took_s = sorted(times)[len(times) // 2]
+        if took_s * together < HERE_S:
+            return True
+        return took_s < HERE_S and perf_counter() > self._noted_at_s[kind] + AGAIN_S
 
-    def note(self, kind: Kind, took_s: float, *, disturbed: bool = False) -> None:
-        """A search of this kind took so long; beside others, which disturb it, at most so long."""
+    def note(self, kind: Kind, took_s: float) -> None:
+        """A search of this kind took so long, and nothing disturbed it."""
         if len(self._took_s) >= KINDS_MAX and kind not in self._took_s:
             self._took_s.clear()
-        known_s = self._took_s.get(kind, took_s)
-        self._took_s[kind] = min(took_s, known_s if disturbed else SLOWER * known_s)
+            self._noted_at_s.clear()
+        self._took_s.setdefault(kind, deque(maxlen=LAST)).append(took_s)
+        self._noted_at_s[kind] = perf_counter()

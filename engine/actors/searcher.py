@@ -225,8 +225,8 @@ class Searcher:
             return await search_exactly(
                 state.pool.read, state.cache, first.table, first.visibility, query
             )
-        if len(vectors) == 1:
-            self._quick.note(first.kind(), took_s, disturbed=self._inside > 1)
+        if self._inside == 1 and len(vectors) == 1:
+            self._quick.note(first.kind(), took_s)
         return answers
 
     def _looking_up(self, first: Search, query: Query) -> Callable[..., tuple[list[Answer], float]]:

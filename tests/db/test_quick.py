@@ -11,7 +11,7 @@ import trio
 
 from centroidb import Limits, Table
 from centroidb.engine.actors import quick
-from centroidb.engine.actors.quick import HERE_S, KINDS_MAX, Quick
+from centroidb.engine.actors.quick import AGAIN_S, HERE_S, KINDS_MAX, Quick
 from centroidb.engine.index.compiled import KERNELS
 from centroidb.engine.index.native import Lone, Native
 from centroidb.engine.storage.blocks import FILLED_A_SEARCH, TableReader
@@ -50,23 +50,38 @@ async def searched(table: Table, vectors: Any) -> list[tuple[list[Any], list[flo
 
 
 def test_a_kind_is_quick_after_a_quick_one() -> None:
-    """Not before any, and not after a slow one or beside many; and it remembers only so many."""
+    """Not before any, and not beside many; and it remembers only so many."""
     known = Quick()
     assert not known.allows(("a",), 1)
     known.note(("a",), HERE_S / 4)
     assert known.allows(("a",), 3)
     assert not known.allows(("a",), 4)
-    known.note(("a",), HERE_S * 9, disturbed=True)
-    assert known.allows(("a",), 3)
-    for allowed in (True, False):  # once is not yet slow
-        known.note(("a",), HERE_S * 9)
-        assert known.allows(("a",), 1) == allowed
-    known.note(("a",), HERE_S / 4, disturbed=True)
-    assert known.allows(("a",), 3)
     for number in range(KINDS_MAX + 1):
         known.note((number,), 0.0)
     assert not known.allows((0,), 1)
     assert known.allows((KINDS_MAX,), 1)
+
+
+def test_a_kind_is_slow_after_some_slow_ones() -> None:
+    """Two of the last five change nothing, the third does."""
+    known = Quick()
+    for took_s, allowed in [*[(1, True)] * 5, (9, True), (9, True), (9, False), (1, False)]:
+        known.note(("a",), HERE_S * took_s / 4)
+        assert known.allows(("a",), 3) == allowed
+
+
+def test_a_kind_is_measured_again_beside_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    """After a while, if one alone is quick."""
+    known, now_s = Quick(), [100.0]
+    monkeypatch.setattr(quick, "perf_counter", lambda: now_s[0])
+    known.note(("a",), HERE_S / 4)
+    known.note(("slow",), HERE_S)
+    assert not known.allows(("a",), 9)
+    now_s[0] += 2 * AGAIN_S
+    assert known.allows(("a",), 9)
+    assert not known.allows(("slow",), 1)
+    known.note(("a",), HERE_S / 4)
+    assert not known.allows(("a",), 9)
 
 
 @pytest.mark.parametrize("codec", ["sq8", "flat"])
