@@ -114,7 +114,7 @@ class TableReading:
 
     def queries(self, query: ArrayLike, metric: Metric) -> NDArray[np.float32]:
         """Query vectors, float32 (q, dim), checked like rows."""
-        return self.inputs.vectors(query, "query", metric)
+        return self.inputs.vectors(query, "query vector", metric)
 
     async def search(
         self,
