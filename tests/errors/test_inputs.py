@@ -223,7 +223,7 @@ SEARCHES: dict[str, Case] = {
         InputError,
         "a zero query has no cosine",
     ),
-    "dims": (lambda i, _: i.search([1, 2]), InputError, "a query vector of 3 dimensions, got shape"),
+    "dims": (lambda i, _: i.search([1, 2]), InputError, "query vector of 3 dimensions, got shape"),
     "text": (lambda i, _: i.search("abc"), InputError, "query vectors of numbers, got <U3"),
     "none": (lambda i, _: i.search(None), InputError, "of numbers, got object"),
     "k 0": (lambda i, _: i.search(OK, k=0), InputError, "k: expected 1 to 50, got 0"),
