@@ -39,7 +39,7 @@ async def test_a_zero_query_is_refused_under_cosine_only() -> None:
     async with checked_db() as db:
         table = await db.create_table("t", dim=3, metric="cosine")
         await table.upsert(1, [1, 2, 2])
-        with pytest.raises(InputError, match="a zero query has no cosine distance"):
+        with pytest.raises(InputError, match="a zero query vector has no cosine distance"):
             await table.search(ZERO, 1)
         assert (await table.search(ZERO, 1, metric="l2")).distances.tolist() == [3.0]
 

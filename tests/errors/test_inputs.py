@@ -216,12 +216,12 @@ SEARCHES: dict[str, Case] = {
     "zero under cosine": (
         lambda _, t: t.search([0, 0, 0]),
         InputError,
-        "a zero query has no cosine distance",
+        "a zero query vector has no cosine distance",
     ),
     "zero under cosine for the asking": (
         lambda i, _: i.search([0, 0, 0], metric="cosine"),
         InputError,
-        "a zero query has no cosine",
+        "a zero query vector has no cosine",
     ),
     "dims": (lambda i, _: i.search([1, 2]), InputError, "query vector of 3 dimensions, got shape"),
     "text": (lambda i, _: i.search("abc"), InputError, "query vectors of numbers, got <U3"),
