@@ -41,24 +41,22 @@ class Quick:
     """How long searches took, by kind. Used on the event loop only."""
 
     def __init__(self) -> None:
-        self._took_s: dict[Kind, deque[float]] = {}
-        """The last times of each kind."""
-        self._noted_at_s: dict[Kind, float] = {}
+        self._known: dict[Kind, deque[tuple[float, float]]] = {}
+        """How long the last of each kind took, and when that was noted."""
 
     def allows(self, kind: Kind, together: int) -> bool:
         """Whether so many searches of this kind are quick; not before one was measured."""
-        times = self._took_s.get(kind)
-        if times is None:
+        known = self._known.get(kind)
+        if known is None:
             return False
-        took_s = sorted(times)[len(times) // 2]
+        took_s, _ = sorted(known)[len(known) // 2]
         if took_s * together < HERE_S:
             return True
-        return took_s < HERE_S and perf_counter() > self._noted_at_s[kind] + AGAIN_S
+        _, noted_at_s = known[-1]
+        return took_s < HERE_S and perf_counter() > noted_at_s + AGAIN_S
 
     def note(self, kind: Kind, took_s: float) -> None:
         """A search of this kind took so long, and nothing disturbed it."""
-        if len(self._took_s) >= KINDS_MAX and kind not in self._took_s:
-            self._took_s.clear()
-            self._noted_at_s.clear()
-        self._took_s.setdefault(kind, deque(maxlen=LAST)).append(took_s)
-        self._noted_at_s[kind] = perf_counter()
+        if len(self._known) >= KINDS_MAX and kind not in self._known:
+            self._known.clear()
+        self._known.setdefault(kind, deque(maxlen=LAST)).append((took_s, perf_counter()))

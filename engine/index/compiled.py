@@ -21,7 +21,7 @@ from .native import Native
 from .shelf import Shelf
 
 PAYS_AFTER: Final = 1 << 20
-"""Rows scanned by the process before kernels are made."""
+"""Rows scanned or assigned by the process before kernels are made."""
 
 CAN_NOT_BE_MADE: Final = (OSError, PackageNotFoundError, subprocess.CalledProcessError)
 """No numba, no linker, no folder to write to, no interpreter to be started."""

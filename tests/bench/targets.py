@@ -74,7 +74,7 @@ def builds(name: str, standings: Standings) -> Iterator[Target]:
     what = f"{name}: build of the index, {OURS} / "
     yield Target(f"{what}{REFERENCE}", 2.0, standings.ratio(OURS, "build_s", REFERENCE))
     yield Target(
-        f"{what}{fastest or 'none'}, the fastest peer that stores it",
+        f"{what}{f'{fastest}, ' if fastest else ''}the fastest peer that stores it",
         0.3,
         standings.ratio(OURS, "build_s", fastest) if fastest else math.nan,
     )

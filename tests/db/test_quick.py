@@ -109,7 +109,6 @@ async def test_a_lone_search_is_answered_on_the_loop(
                     for vector in vectors[:12]:
                         nursery.start_soon(partial(table.search, vector, k=5, nprobe=4))
             assert places.count("here") == here
-        monkeypatch.setattr(Quick, "allows", lambda *_: True)
         KERNELS.load()
         assert await searched(table, vectors[:3]) == first
 
